@@ -1,0 +1,201 @@
+//! The checked configuration: what the rest of the program works with. No `Option` that must be `Some`; everything here
+//! has been validated by the check that made it.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::protocol::{Protocol, TlsMode};
+
+/// Everything that was asked for.
+#[derive(Debug)]
+pub struct Config {
+    /// Where we listen.
+    pub listeners: Vec<Listener>,
+    /// Whom we serve.
+    pub accounts: Accounts,
+    /// Where what the program learns is kept.
+    pub store: StoreSettings,
+    /// The folder of the store, the key, the control socket and generated certificates.
+    pub state_dir: PathBuf,
+    /// The name we give ourselves in greetings and in EHLO to the upstream.
+    pub host: String,
+    /// Bounds on work and time.
+    pub limits: Limits,
+    /// How to log.
+    pub log: LogSettings,
+}
+
+/// One port and what is behind it.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Where it listens. A listener for both loopbacks is two of these.
+    pub address: SocketAddr,
+    /// TLS on the client leg.
+    pub tls: ListenerTls,
+    /// Peers outside these networks are closed without a word. Empty only for loopback: everyone who can reach it.
+    pub networks: Vec<IpNet>,
+    /// Serves only this account or provider.
+    pub pin: Option<Pin>,
+}
+
+/// TLS on the client leg, and the certificate for it.
+#[derive(Clone, Debug)]
+pub enum ListenerTls {
+    /// Plain.
+    Off,
+    /// Plain, with STARTTLS or STLS on offer.
+    StartTls(CertificateFiles),
+    /// TLS from the first byte.
+    Implicit(CertificateFiles),
+}
+
+/// A PEM chain and its key.
+#[derive(Clone, Debug)]
+pub struct CertificateFiles {
+    /// The chain, leaf first.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// What a listener is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pin {
+    /// The account with this address.
+    Account(String),
+    /// The accounts of this provider.
+    Provider(String),
+}
+
+/// All accounts, found by the name a client logs in with.
+///
+/// Names are compared in lower case. A full address or an alias always wins; a local part counts where it is unique
+/// among the accounts a listener serves; a catch-all entry takes what is left of its domain.
+#[derive(Debug, Default)]
+pub struct Accounts {
+    /// In the order of the file.
+    pub all: Vec<Arc<Account>>,
+    /// Lower-case full addresses and aliases → index in `all`.
+    pub by_name: HashMap<String, usize>,
+    /// Lower-case local part → indices in `all`.
+    pub by_local_part: HashMap<String, Vec<usize>>,
+    /// Lower-case domain → the catch-all entry (its `address` is `*@domain`).
+    pub by_domain: HashMap<String, usize>,
+}
+
+/// One mailbox.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Its address in lower case; its identity in the store, in logs and in commands. `*@domain` for a catch-all entry.
+    pub address: String,
+    /// Further names it answers to, lower case.
+    pub login_names: Vec<String>,
+    /// The preset's name, or `custom`.
+    pub provider: String,
+    /// What the upstream takes.
+    pub auth: AccountAuth,
+    /// Where to connect, for each protocol that is on.
+    pub endpoints: HashMap<Protocol, Endpoint>,
+}
+
+/// What the upstream takes.
+#[derive(Clone, Debug)]
+pub enum AccountAuth {
+    /// A password of the provider's, from here.
+    Password(SecretSource),
+    /// The client's own password; nothing is stored.
+    Passthrough,
+}
+
+/// Where a secret comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// The first line of what this prints, run by `sh -c`.
+    Command(String),
+    /// The first line of this file.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+    /// A file of this name under `$CREDENTIALS_DIRECTORY` (systemd `LoadCredential=`).
+    SystemdCredential(String),
+    /// The entry of the operating system's keyring under service `mailsluice` with this user name.
+    Keyring(String),
+    /// In the store, put there by `mailsluice account add`.
+    Stored,
+}
+
+/// One server of a provider, for one protocol.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Host name; it is also what the certificate must prove.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// How TLS begins.
+    pub tls: TlsMode,
+    /// What the certificate is checked against.
+    pub trust: Trust,
+    /// The upstream identity: the user name said there.
+    pub user: String,
+}
+
+/// What an upstream certificate is checked against.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Trust {
+    /// The operating system's roots.
+    Platform,
+    /// The certificates of this PEM file, and no others.
+    CaFile(PathBuf),
+    /// The SHA-256 of the leaf's SubjectPublicKeyInfo, whatever signed it.
+    PublicKey([u8; 32]),
+}
+
+/// Where the store is and what unlocks it.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// `sqlite:PATH`.
+    pub url: String,
+    /// The key that encrypts its rows.
+    pub key: KeySource,
+}
+
+/// Where the store's key comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// A file, made on first use with mode 0600.
+    File(PathBuf),
+    /// The operating system's keyring.
+    Keyring,
+    /// A systemd credential of this name.
+    SystemdCredential(String),
+}
+
+/// Bounds on work and time. Durations in seconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions at once, all listeners together.
+    pub sessions: usize,
+    /// Sessions at once from one peer address that is not loopback.
+    pub sessions_per_peer: usize,
+    /// From accept to a login attempt: PROTOCOL B.7, 60 s in total.
+    pub before_login: std::time::Duration,
+    /// From a login attempt to the reply: DNS, TCP, TLS and authentication, 25 s.
+    pub login: std::time::Duration,
+    /// How long open sessions may go on after SIGTERM.
+    pub drain: std::time::Duration,
+}
+
+/// How to log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// A `tracing` filter: `info`, `mailsluice=debug`.
+    pub filter: String,
+    /// One JSON object a line instead of text.
+    pub json: bool,
+}

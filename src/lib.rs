@@ -1,0 +1,6 @@
+//! mailsluice: old mail programs at today's providers.
+
+pub mod config;
+pub mod proto;
+pub mod protocol;
+pub mod secret;

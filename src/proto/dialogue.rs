@@ -1,0 +1,251 @@
+//! What the three protocols' dialogues have in common: their inputs, their actions, their traits.
+//!
+//! A session passes through three machines. [`Login`] speaks to the client until it has a login attempt; [`Upstream`]
+//! speaks to the provider until it is authenticated; [`Watch`] sits between the two legs afterwards. None of them does
+//! IO, reads a clock or logs: the relay feeds them and carries out what they ask for.
+
+use bytes::Bytes;
+
+use super::flow::Flow;
+use super::refusal::Refusal;
+use crate::protocol::{Leg, TlsMode};
+use crate::secret::Secret;
+
+/// The client-facing dialogue before authentication: we are the server.
+///
+/// It owns the bytes it was given and has not used yet; [`LoginAction::HandOver`] takes them along, so a command
+/// pipelined behind the login is never lost.
+pub trait Login: Send {
+    /// Advances the machine by one input; what is to be done is appended to `actions`, in order.
+    fn step(&mut self, input: LoginInput<'_>, actions: &mut Vec<LoginAction>);
+
+    /// Whether the client leg may be read now. False while a decision is awaited, so that a client that keeps sending
+    /// grows no memory.
+    fn reads(&self) -> bool;
+
+    /// The state's name, for the line that says where a session ended.
+    fn phase(&self) -> &'static str;
+}
+
+/// What a [`Login`] is told.
+#[derive(Debug)]
+pub enum LoginInput<'a> {
+    /// The connection stands, and its implicit TLS if there is any.
+    Connected,
+    /// Bytes from the client, any split.
+    Bytes(&'a [u8]),
+    /// The client sends nothing more.
+    Eof,
+    /// The handshake asked for by [`LoginAction::StartTls`] is done.
+    TlsReady,
+    /// The upstream is authenticated; success may be said.
+    Accepted(&'a Established),
+    /// The attempt failed; say so in the protocol's words.
+    Refused(&'a Refusal),
+    /// The time before login is spent.
+    Deadline,
+    /// The service stops.
+    Shutdown,
+}
+
+/// What a [`Login`] asks for.
+#[derive(Debug)]
+pub enum LoginAction {
+    /// Bytes for the client.
+    Write(Bytes),
+    /// Flush, then run the TLS handshake as server, then [`LoginInput::TlsReady`].
+    StartTls,
+    /// Decide; answer with [`LoginInput::Accepted`] or [`LoginInput::Refused`].
+    Authenticate(LoginAttempt),
+    /// The dialogue is over and the watch takes over; `leftover` is what the client sent behind its login.
+    HandOver {
+        /// Client bytes not looked at yet.
+        leftover: Bytes,
+    },
+    /// Flush and close.
+    Close(CloseReason),
+}
+
+/// Who wants in, and what it says to prove it.
+#[derive(Debug)]
+pub struct LoginAttempt {
+    /// The name as sent. Bytes that are no UTF-8 are replaced, and such a name matches no account.
+    pub name: String,
+    /// The local password, or under pass-through the provider's.
+    pub password: Secret,
+    /// The command or SASL mechanism, for logs: `LOGIN`, `AUTH PLAIN`, `USER/PASS`.
+    pub mechanism: &'static str,
+}
+
+/// Why a dialogue ended the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The client said LOGOUT or QUIT.
+    Quit,
+    /// The client went without a word.
+    Eof,
+    /// The time before login was spent.
+    Deadline,
+    /// More wrong commands or failed logins than are tolerated.
+    TooManyErrors,
+    /// A line or literal over the limit that cannot be skipped safely.
+    TooLong,
+    /// Plaintext was buffered behind STARTTLS (CVE-2011-0411).
+    BytesBehindStartTls,
+    /// The first bytes are HTTP or TLS, not this protocol.
+    NotThisProtocol,
+    /// The service stops.
+    Shutdown,
+}
+
+/// What the client is shown before login, and how much is tolerated.
+#[derive(Clone, Debug)]
+pub struct LoginSettings {
+    /// The name we give ourselves in greetings.
+    pub host: String,
+    /// Whether STARTTLS is on offer, or TLS stands.
+    pub tls: ClientTls,
+    /// SMTP: the largest message announced in `SIZE`; 0 announces no limit.
+    pub max_message_size: u64,
+}
+
+/// TLS on the client leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientTls {
+    /// Plain, no certificate.
+    Off,
+    /// Plain, and the client may ask for TLS.
+    Offered,
+    /// The leg is encrypted.
+    Active,
+}
+
+/// The upstream-facing dialogue up to "authenticated": we are the client.
+pub trait Upstream: Send {
+    /// Advances the machine by one input; what is to be done is appended to `actions`, in order.
+    fn step(&mut self, input: UpstreamInput<'_>, actions: &mut Vec<UpstreamAction>);
+
+    /// The state's name, for the line that says where a session ended.
+    fn phase(&self) -> &'static str;
+}
+
+/// What an [`Upstream`] is told.
+#[derive(Debug)]
+pub enum UpstreamInput<'a> {
+    /// The connection stands, and its implicit TLS if the settings say so.
+    Connected,
+    /// Bytes from the upstream, any split.
+    Bytes(&'a [u8]),
+    /// The upstream closed.
+    Eof,
+    /// The handshake asked for by [`UpstreamAction::StartTls`] is done.
+    TlsReady,
+}
+
+/// What an [`Upstream`] asks for.
+#[derive(Debug)]
+pub enum UpstreamAction {
+    /// Bytes for the upstream.
+    Write(Bytes),
+    /// Bytes for the upstream that carry a credential.
+    WriteSecret(Secret),
+    /// Flush, then run the TLS handshake as client, then [`UpstreamInput::TlsReady`].
+    StartTls,
+    /// Authenticated.
+    Established(Box<Established>),
+    /// Not authenticated; close.
+    Fail(Refusal),
+}
+
+/// How to log in at the upstream.
+#[derive(Clone, Debug)]
+pub struct UpstreamSettings {
+    /// Whether TLS stands from the first byte or is asked for. There is no plain.
+    pub tls: TlsMode,
+    /// SMTP: the name said in EHLO. Ours, never the client's.
+    pub ehlo_name: String,
+    /// What the upstream takes.
+    pub credential: Credential,
+    /// Whether the password is the client's own (`auth = "passthrough"`): its refusal is then the client's wrong
+    /// password, and no fault of the stored one.
+    pub passthrough: bool,
+}
+
+/// What the upstream takes.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// A user name and an app password.
+    Password {
+        /// The upstream identity.
+        user: String,
+        /// The provider's secret.
+        password: Secret,
+    },
+}
+
+/// What is known once the upstream is authenticated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Established {
+    /// What the upstream named as its capabilities for the authenticated state, unfiltered: IMAP atoms, POP3 CAPA
+    /// lines, SMTP EHLO keyword lines. `None` where it named none, and then none are invented.
+    pub capabilities: Option<Vec<String>>,
+    /// Bytes the upstream sent behind its last reply; the watch gets them first.
+    pub leftover: Bytes,
+}
+
+/// After login: passes bytes through, sees responses and commands only where something must change.
+///
+/// The relay offers the unread bytes of a leg and the watch says in a [`Flow`] which of them go on, and what is said
+/// besides. It returns how many bytes it took; the rest is offered again with more behind it. An incomplete line may be
+/// left, up to [`HOLD_MAX`] bytes; a full window of which nothing is taken is a [`Breach`].
+pub trait Watch: Send {
+    /// Looks at `input` from `leg`.
+    fn step(&mut self, leg: Leg, input: &[u8], flow: &mut Flow) -> Result<usize, Breach>;
+
+    /// Whether `leg` may be read now. False while the order of the two legs must be kept (a literal or DATA awaiting
+    /// its go-ahead).
+    fn reads(&self, leg: Leg) -> bool;
+
+    /// `leg` sends nothing more. `rest` is what was left of it: an incomplete line.
+    fn eof(&mut self, leg: Leg, rest: &[u8], flow: &mut Flow) -> Ending;
+
+    /// The session ends for a reason of ours: says so to the client where a reply may stand, and nothing inside a
+    /// literal, a multi-line response or a reply.
+    fn farewell(&mut self, why: Farewell, flow: &mut Flow);
+
+    /// The state's name, for the line that says where a session ended.
+    fn phase(&self) -> &'static str;
+}
+
+/// The most bytes a watch may leave unread and ask for more.
+pub const HOLD_MAX: usize = 16 * 1024;
+
+/// What follows an end of stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Shut the other leg's writing side and go on reading it.
+    HalfClose,
+    /// Flush and close both.
+    Close,
+}
+
+/// Why we end a session that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// The service stops.
+    Shutdown,
+    /// The upstream connection broke.
+    UpstreamLost,
+    /// Neither leg said anything for longer than the protocol allows.
+    Idle,
+}
+
+/// A peer broke the protocol in a way that cannot be passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{leg} broke the protocol: {what}")]
+pub struct Breach {
+    /// Whose fault it is.
+    pub leg: Leg,
+    /// What it did; never its own words.
+    pub what: &'static str,
+}

@@ -1,0 +1,1 @@
+//! IMAP parsers over complete frames, and the encoders.

@@ -1,0 +1,1 @@
+//! Bytes → bounded IMAP frames.

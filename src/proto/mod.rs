@@ -1,0 +1,58 @@
+//! What bytes mean. Sans-IO: no tokio, no clock, no logging (`tests/boundaries.rs` holds that).
+//!
+//! Each protocol has the same five files, so the second one read is already known:
+//!
+//! | file | role | who speaks |
+//! |---|---|---|
+//! | `frame.rs` | bytes → bounded frames; the only place that touches partial input | – |
+//! | `codec.rs` | nom parsers over complete frames, and the encoders | – |
+//! | `login.rs` | the client-facing dialogue before authentication | we are the server |
+//! | `upstream.rs` | the upstream-facing dialogue up to "authenticated" | we are the client |
+//! | `watch.rs` | after login: passes bytes, acts only where something must change | both |
+//!
+//! What they share is here: [`dialogue`] (inputs, actions, traits), [`flow`] (what a watch wants done), [`lines`] (the
+//! line buffer), [`sasl`], [`refusal`] (why a login fails), [`text`] (a peer's words, made safe).
+
+pub mod dialogue;
+pub mod flow;
+pub mod imap;
+pub mod lines;
+pub mod pop3;
+pub mod refusal;
+pub mod sasl;
+pub mod smtp;
+pub mod text;
+
+use self::dialogue::{Established, Login, LoginSettings, Upstream, UpstreamSettings, Watch};
+use crate::protocol::Protocol;
+
+/// The client-facing dialogue of `protocol`.
+pub fn login(protocol: Protocol, settings: LoginSettings) -> Box<dyn Login> {
+    match protocol {
+        Protocol::Imap => Box::new(imap::login::ImapLogin::new(settings)),
+        Protocol::Pop3 => Box::new(pop3::login::Pop3Login::new(settings)),
+        Protocol::Smtp => Box::new(smtp::login::SmtpLogin::new(settings)),
+    }
+}
+
+/// The upstream-facing dialogue of `protocol`.
+pub fn upstream(protocol: Protocol, settings: UpstreamSettings) -> Box<dyn Upstream> {
+    match protocol {
+        Protocol::Imap => Box::new(imap::upstream::ImapUpstream::new(settings)),
+        Protocol::Pop3 => Box::new(pop3::upstream::Pop3Upstream::new(settings)),
+        Protocol::Smtp => Box::new(smtp::upstream::SmtpUpstream::new(settings)),
+    }
+}
+
+/// What stands between the legs of `protocol` after login.
+pub fn watch(
+    protocol: Protocol,
+    settings: &LoginSettings,
+    established: &Established,
+) -> Box<dyn Watch> {
+    match protocol {
+        Protocol::Imap => Box::new(imap::watch::ImapWatch::new(settings, established)),
+        Protocol::Pop3 => Box::new(pop3::watch::Pop3Watch::new(settings, established)),
+        Protocol::Smtp => Box::new(smtp::watch::SmtpWatch::new(settings, established)),
+    }
+}

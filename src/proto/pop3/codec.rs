@@ -1,0 +1,1 @@
+//! POP3 parsers over complete frames, and the encoders.

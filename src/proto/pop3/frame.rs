@@ -1,0 +1,1 @@
+//! Bytes → bounded POP3 frames.

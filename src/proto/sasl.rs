@@ -1,0 +1,151 @@
+//! SASL messages, the same in all three protocols: PLAIN (RFC 4616) and LOGIN, as server and as client.
+
+use base64::Engine;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::{DecodePaddingMode, general_purpose::STANDARD};
+
+use super::dialogue::LoginAttempt;
+use crate::secret::Secret;
+
+/// The longest base64 line of a SASL exchange, RFC 4954 section 4.
+pub const SASL_LINE_MAX: usize = 12_288;
+
+/// The first `AUTH LOGIN` challenge: base64 of `Username:`. Byte-exact: printers, Go and Outlook compare it.
+pub const LOGIN_USERNAME: &str = "VXNlcm5hbWU6";
+
+/// The second `AUTH LOGIN` challenge: base64 of `Password:`.
+pub const LOGIN_PASSWORD: &str = "UGFzc3dvcmQ6";
+
+/// Why a SASL message was not understood. All of them are the client's syntax error (BAD, -ERR, 501).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SaslError {
+    /// Not base64.
+    #[error("not valid base64")]
+    Base64,
+    /// Not `authzid NUL authcid NUL password`.
+    #[error("a PLAIN message has exactly two NUL separators")]
+    Plain,
+    /// The authorization identity is another one than the authentication identity.
+    #[error("authorizing as somebody else is not possible here")]
+    Authzid,
+    /// A control character in the user name.
+    #[error("the user name holds a control character")]
+    Control,
+    /// The client sent `*`.
+    #[error("the exchange was cancelled")]
+    Cancelled,
+}
+
+/// What the client answered to a challenge: base64, `*` to cancel, or an initial response where `=` is empty.
+pub fn decode(line: &[u8]) -> Result<Secret, SaslError> {
+    match line.trim_ascii() {
+        b"*" => Err(SaslError::Cancelled),
+        b"=" => Ok(Secret::new(Vec::new())),
+        data => LENIENT
+            .decode(data)
+            .map(Secret::new)
+            .map_err(|_| SaslError::Base64),
+    }
+}
+
+/// `authzid NUL authcid NUL passwd`, RFC 4616 section 2.
+pub fn plain(message: &Secret, mechanism: &'static str) -> Result<LoginAttempt, SaslError> {
+    let mut parts = message.expose().split(|&b| b == 0);
+    let (Some(authzid), Some(authcid), Some(password), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(SaslError::Plain);
+    };
+    if !authzid.is_empty() && authzid != authcid {
+        return Err(SaslError::Authzid);
+    }
+    attempt(authcid, Secret::new(password.to_vec()), mechanism)
+}
+
+/// An attempt from a name and a password however they came; refuses control characters in the name.
+pub fn attempt(
+    name: &[u8],
+    password: Secret,
+    mechanism: &'static str,
+) -> Result<LoginAttempt, SaslError> {
+    if name.iter().any(u8::is_ascii_control) {
+        return Err(SaslError::Control);
+    }
+    Ok(LoginAttempt {
+        name: String::from_utf8_lossy(name).into_owned(),
+        password,
+        mechanism,
+    })
+}
+
+/// The client's PLAIN message, in base64.
+pub fn encode_plain(user: &str, password: &Secret) -> Secret {
+    let mut message = Vec::with_capacity(user.len() + password.expose().len() + 2);
+    message.push(0);
+    message.extend_from_slice(user.as_bytes());
+    message.push(0);
+    message.extend_from_slice(password.expose());
+    encode(Secret::new(message).expose())
+}
+
+/// Base64 of a secret.
+pub fn encode(bytes: &[u8]) -> Secret {
+    Secret::from(STANDARD.encode(bytes))
+}
+
+/// Whether `user` and `password` can be said upstream at all: no control byte in the name, no NUL, CR or LF in the
+/// password. Anything else could forge a line or a field.
+pub fn sayable(user: &str, password: &Secret) -> bool {
+    !user.bytes().any(|b| b.is_ascii_control())
+        && !password
+            .expose()
+            .iter()
+            .any(|b| matches!(b, 0 | b'\r' | b'\n'))
+}
+
+/// Standard alphabet; padding may be missing, as some devices leave it out.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_takes_exactly_two_nuls_and_no_foreign_authzid() {
+        let ok = plain(&Secret::from("\0anna\0pa ss"), "AUTH PLAIN").unwrap();
+        assert_eq!(
+            (ok.name.as_str(), ok.password.expose()),
+            ("anna", &b"pa ss"[..])
+        );
+        assert!(plain(&Secret::from("anna\0anna\0x"), "").is_ok());
+        let of = |text| plain(&Secret::from(text), "").unwrap_err();
+        assert_eq!(of("bob\0anna\0x"), SaslError::Authzid);
+        assert_eq!(of("anna\0x"), SaslError::Plain);
+        assert_eq!(of("\0a\0b\0c"), SaslError::Plain);
+        assert_eq!(of("\0a\rb\0c"), SaslError::Control);
+    }
+
+    #[test]
+    fn decode_knows_cancel_empty_and_missing_padding() {
+        assert_eq!(decode(b" * ").unwrap_err(), SaslError::Cancelled);
+        assert_eq!(decode(b"?").unwrap_err(), SaslError::Base64);
+        assert!(decode(b"=").unwrap().is_empty());
+        assert_eq!(decode(b"YQ").unwrap().expose(), b"a");
+    }
+
+    #[test]
+    fn challenges_are_the_base64_of_their_prompts() {
+        assert_eq!(encode(b"Username:").expose(), LOGIN_USERNAME.as_bytes());
+        assert_eq!(encode(b"Password:").expose(), LOGIN_PASSWORD.as_bytes());
+    }
+
+    #[test]
+    fn what_could_forge_a_line_is_not_sayable() {
+        assert!(sayable("anna@example.org", &Secret::from("p\u{e4}ss word")));
+        assert!(!sayable("a\u{1}b", &Secret::from("x")));
+        assert!(!sayable("a", &Secret::from("x\r\nDELE 1")));
+    }
+}

@@ -1,0 +1,1 @@
+//! SMTP parsers over complete frames, and the encoders.
