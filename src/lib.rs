@@ -1,6 +1,7 @@
 //! mailsluice: old mail programs at today's providers.
 
 pub mod config;
+pub mod net;
 pub mod proto;
 pub mod protocol;
 pub mod secret;
