@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::{TcpStream, lookup_host};
@@ -18,7 +19,7 @@ use super::stream::prepare;
 #[derive(Clone, Debug, Default)]
 pub struct Dialler {
     /// Our own listeners: an account that points at one of them would log in in circles.
-    pub own: Arc<[SocketAddr]>,
+    pub own: Arc<ArcSwap<Vec<SocketAddr>>>,
 }
 
 impl Dialler {
@@ -26,9 +27,17 @@ impl Dialler {
     pub async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, NetError> {
         let stream = dial(host, port).await?;
         match stream.peer_addr() {
-            Ok(address) if self.own.contains(&address) => Err(NetError::Loop { address }),
+            Ok(address) if self.is_own(address) => Err(NetError::Loop { address }),
             _ => Ok(stream),
         }
+    }
+
+    fn is_own(&self, address: SocketAddr) -> bool {
+        self.own.load().iter().any(|own| {
+            own.port() == address.port()
+                && (own.ip() == address.ip()
+                    || (own.ip().is_unspecified() && address.ip().is_loopback()))
+        })
     }
 }
 
@@ -132,7 +141,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let dialler = Dialler {
-            own: Arc::new([address]),
+            own: Arc::new(ArcSwap::from_pointee(vec![address])),
         };
         let error = dialler.dial("127.0.0.1", address.port()).await.unwrap_err();
         assert!(matches!(error, NetError::Loop { .. }), "{error}");

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 pub use self::dial::{Dialler, dial};
 pub use self::listen::{Bound, bind};
 pub use self::stream::Stream;
-pub use self::tls::{ClientTlsConfigs, acceptor, handshake};
+pub use self::tls::{Acceptor, ClientTlsConfigs, acceptor, handshake};
 
 /// What can go wrong below the protocols. Each variant says whose fault it probably is.
 #[derive(Debug, thiserror::Error)]

@@ -18,12 +18,25 @@ pub enum Stream {
     Server(Box<tokio_rustls::server::TlsStream<TcpStream>>),
     /// TLS with us as the client: the upstream leg.
     Client(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    /// Nothing: the connection is away at a handshake. Reads end, writes fail.
+    Away,
 }
 
 impl Stream {
     /// Whether the bytes are encrypted on the wire.
     pub fn is_tls(&self) -> bool {
-        !matches!(self, Self::Plain(_))
+        matches!(self, Self::Server(_) | Self::Client(_))
+    }
+
+    /// Takes the plain connection out for a handshake; `None` where TLS is active already.
+    pub fn take_plain(&mut self) -> Option<TcpStream> {
+        match std::mem::replace(self, Self::Away) {
+            Self::Plain(tcp) => Some(tcp),
+            other => {
+                *self = other;
+                None
+            }
+        }
     }
 }
 
@@ -40,11 +53,12 @@ pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 macro_rules! each {
-    ($self:ident, $stream:ident => $call:expr) => {
+    ($self:ident, $stream:ident => $call:expr, away => $away:expr) => {
         match $self.get_mut() {
             Self::Plain($stream) => $call,
             Self::Server($stream) => $call,
             Self::Client($stream) => $call,
+            Self::Away => Poll::Ready($away),
         }
     };
 }
@@ -55,7 +69,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_read(cx, buf))
+        each!(self, stream => Pin::new(stream).poll_read(cx, buf), away => Ok(()))
     }
 }
 
@@ -65,7 +79,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        each!(self, stream => Pin::new(stream).poll_write(cx, buf))
+        each!(self, stream => Pin::new(stream).poll_write(cx, buf), away => Err(io::ErrorKind::NotConnected.into()))
     }
 
     fn poll_write_vectored(
@@ -73,7 +87,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(self, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
+        each!(self, stream => Pin::new(stream).poll_write_vectored(cx, bufs), away => Err(io::ErrorKind::NotConnected.into()))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -81,10 +95,10 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_flush(cx))
+        each!(self, stream => Pin::new(stream).poll_flush(cx), away => Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_shutdown(cx))
+        each!(self, stream => Pin::new(stream).poll_shutdown(cx), away => Ok(()))
     }
 }

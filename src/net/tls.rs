@@ -73,8 +73,20 @@ pub async fn handshake(
     }
 }
 
+/// TLS towards clients: our certificate and its key.
+#[derive(Clone, Debug)]
+pub struct Acceptor(Arc<ServerConfig>);
+
+impl Acceptor {
+    /// The handshake with a client. The caller sets the deadline.
+    pub async fn accept(&self, tcp: TcpStream) -> io::Result<Stream> {
+        let tls = TlsAcceptor::from(Arc::clone(&self.0)).accept(tcp).await?;
+        Ok(Stream::Server(Box::new(tls)))
+    }
+}
+
 /// What the client leg presents. A client that names application protocols by ALPN and not ours is turned away (ALPACA).
-pub fn acceptor(files: &CertificateFiles, protocol: Protocol) -> Result<TlsAcceptor, NetError> {
+pub fn acceptor(files: &CertificateFiles, protocol: Protocol) -> Result<Acceptor, NetError> {
     let chain = certificates(&files.certificate)?;
     let key =
         PrivateKeyDer::from_pem_file(&files.key).map_err(|source| NetError::CertificateFile {
@@ -88,7 +100,7 @@ pub fn acceptor(files: &CertificateFiles, protocol: Protocol) -> Result<TlsAccep
         .with_single_cert(chain, key)
         .map_err(NetError::TlsSetup)?;
     config.alpn_protocols = vec![protocol.name().as_bytes().to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(Acceptor(Arc::new(config)))
 }
 
 fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, NetError> {
