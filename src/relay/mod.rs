@@ -17,4 +17,4 @@ mod service;
 mod session;
 
 pub use self::registry::{Registry, SessionRecord, SessionView};
-pub use self::service::{Service, ServiceError};
+pub use self::service::{Overview, Service, ServiceError};

@@ -36,12 +36,36 @@ pub struct ServiceError {
 /// mailsluice at work. Dropping it stops the listeners; [`Service::drain`] ends it properly.
 #[derive(Debug)]
 pub struct Service {
-    config: Arc<ArcSwap<Config>>,
+    overview: Overview,
     shared: Arc<Shared>,
     listening: HashMap<SocketAddr, Listening>,
-    registry: Arc<Registry>,
     sessions: TaskTracker,
     turning_away: Arc<Semaphore>,
+}
+
+/// A view of the running service that follows its changes. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Overview {
+    config: Arc<ArcSwap<Config>>,
+    addresses: Arc<ArcSwap<Vec<(Protocol, SocketAddr)>>>,
+    registry: Arc<Registry>,
+}
+
+impl Overview {
+    /// Where it listens: what was asked for, with free ports filled in.
+    pub fn addresses(&self) -> Vec<(Protocol, SocketAddr)> {
+        self.addresses.load().to_vec()
+    }
+
+    /// How many accounts are configured.
+    pub fn accounts(&self) -> usize {
+        self.config.load().accounts.all.len()
+    }
+
+    /// The open sessions.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
 }
 
 /// One open port.
@@ -65,7 +89,11 @@ impl Service {
         authenticator: Arc<Authenticator>,
     ) -> Result<Self, Vec<ServiceError>> {
         let mut service = Self {
-            config: Arc::new(ArcSwap::new(Arc::clone(&config))),
+            overview: Overview {
+                config: Arc::new(ArcSwap::new(Arc::clone(&config))),
+                addresses: Arc::default(),
+                registry: Arc::default(),
+            },
             shared: Arc::new(Shared {
                 authenticator,
                 connector: Connector::default(),
@@ -73,7 +101,6 @@ impl Service {
                 abort: CancellationToken::new(),
             }),
             listening: HashMap::new(),
-            registry: Arc::default(),
             sessions: TaskTracker::new(),
             turning_away: Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE)),
         };
@@ -81,20 +108,9 @@ impl Service {
         Ok(service)
     }
 
-    /// Where it listens: what was asked for, with free ports filled in.
-    pub fn addresses(&self) -> Vec<(Protocol, SocketAddr)> {
-        let mut addresses: Vec<_> = self
-            .listening
-            .values()
-            .map(|listening| (listening.state.load().listener.protocol, listening.address))
-            .collect();
-        addresses.sort();
-        addresses
-    }
-
-    /// The open sessions.
-    pub fn registry(&self) -> &Arc<Registry> {
-        &self.registry
+    /// What others may see of it, now and later.
+    pub fn overview(&self) -> Overview {
+        self.overview.clone()
     }
 
     /// Takes on a new configuration. Listeners that are in both stay open, sessions under way are not touched. Where
@@ -102,14 +118,14 @@ impl Service {
     pub fn reload(&mut self, config: Arc<Config>) -> Result<(), Vec<ServiceError>> {
         self.listen(&config)?;
         self.shared.connector.tls.forget_files();
-        self.config.store(config);
+        self.overview.config.store(config);
         Ok(())
     }
 
     /// Stops accepting, lets every session end where its protocol has a place for it, and after the configured time
     /// ends the rest. True if all went by themselves.
     pub async fn drain(mut self) -> bool {
-        let time = self.config.load().limits.drain;
+        let time = self.overview.config.load().limits.drain;
         self.listening.clear();
         self.shared.drain.cancel();
         self.sessions.close();
@@ -148,13 +164,21 @@ impl Service {
         for (address, state, bound) in opened {
             self.serve(address, state, bound);
         }
-        let own = self.listening.values().map(|listening| listening.address);
-        self.shared
-            .connector
-            .dialler
-            .own
-            .store(Arc::new(own.collect()));
+        self.publish();
         Ok(())
+    }
+
+    /// Tells what changed to those who look on, and to the dialler, which must not dial ourselves.
+    fn publish(&self) {
+        let mut addresses: Vec<_> = self
+            .listening
+            .values()
+            .map(|listening| (listening.state.load().listener.protocol, listening.address))
+            .collect();
+        addresses.sort();
+        let own = addresses.iter().map(|(_, address)| *address).collect();
+        self.shared.connector.dialler.own.store(Arc::new(own));
+        self.overview.addresses.store(Arc::new(addresses));
     }
 
     fn serve(&mut self, asked: SocketAddr, state: Arc<ListenerState>, bound: Bound) {
@@ -167,9 +191,9 @@ impl Service {
         let protocol = listening.state.load().listener.protocol;
         tracing::info!(%address, proto = %protocol, "listening");
         let gate = Gate {
-            config: Arc::clone(&self.config),
+            config: Arc::clone(&self.overview.config),
             state: Arc::clone(&listening.state),
-            registry: Arc::clone(&self.registry),
+            registry: Arc::clone(&self.overview.registry),
             sessions: self.sessions.clone(),
             turning_away: Arc::clone(&self.turning_away),
             shared: Arc::clone(&self.shared),
