@@ -93,6 +93,22 @@ pub enum NetError {
 }
 
 impl NetError {
+    /// What kind of trouble the system reported, where it was the system.
+    pub fn io_kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Bind { source, .. }
+            | Self::Resolve { source, .. }
+            | Self::Connect { source, .. }
+            | Self::Untrusted { source, .. }
+            | Self::Handshake { source, .. } => Some(source.kind()),
+            Self::NoAddress { .. }
+            | Self::Loop { .. }
+            | Self::HostName { .. }
+            | Self::CertificateFile { .. }
+            | Self::TlsSetup(_) => None,
+        }
+    }
+
     /// The phase of a login it belongs to.
     pub fn phase(&self) -> &'static str {
         match self {

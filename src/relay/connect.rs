@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::runtime::Endpoint;
 use crate::net::{ClientTlsConfigs, Dialler, NetError, Stream, handshake};
-use crate::proto::dialogue::{Established, UpstreamAction, UpstreamInput, UpstreamSettings};
+use crate::proto::dialogue::{Credential, Established, UpstreamAction, UpstreamInput, UpstreamSettings};
 use crate::proto::refusal::{Cause, Refusal};
 use crate::protocol::{Protocol, TlsMode};
 
@@ -147,6 +147,47 @@ async fn say(stream: &mut Stream, bytes: &[u8], phase: &'static str) -> Result<(
     written
         .await
         .map_err(|error| Failure::broken(phase, &error))
+}
+
+/// Logs in at upstreams without a client, to see whether it works: `mailsluice check --connect`.
+#[derive(Debug)]
+pub struct Probe {
+    connector: Connector,
+    ehlo_name: String,
+    budget: Duration,
+}
+
+impl Probe {
+    /// A probe that calls itself `ehlo_name` and gives each login `budget`.
+    pub fn new(ehlo_name: String, budget: Duration) -> Self {
+        Self {
+            connector: Connector::default(),
+            ehlo_name,
+            budget,
+        }
+    }
+
+    /// Connects, authenticates, and hangs up.
+    pub async fn log_in(
+        &self,
+        protocol: Protocol,
+        endpoint: &Endpoint,
+        credential: Credential,
+    ) -> Result<(), Refusal> {
+        let settings = UpstreamSettings {
+            tls: endpoint.tls,
+            ehlo_name: self.ehlo_name.clone(),
+            credential,
+            passthrough: false,
+        };
+        let deadline = Instant::now() + self.budget;
+        let mut connected = self
+            .connector
+            .connect(protocol, endpoint, settings, deadline)
+            .await?;
+        let _ = connected.stream.shutdown().await;
+        Ok(())
+    }
 }
 
 /// A failed attempt, and whether a second one may go better.

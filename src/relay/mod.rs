@@ -16,5 +16,6 @@ mod registry;
 mod service;
 mod session;
 
+pub use self::connect::Probe;
 pub use self::registry::{Registry, SessionRecord, SessionView};
 pub use self::service::{Overview, Service, ServiceError};
