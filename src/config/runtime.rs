@@ -89,6 +89,47 @@ pub struct Accounts {
     pub by_domain: HashMap<String, usize>,
 }
 
+impl Accounts {
+    /// The account that a client means by `login_name` on a listener for `protocol` bound to `pin`.
+    pub fn find(&self, protocol: Protocol, login_name: &str, pin: Option<&Pin>) -> Found {
+        let name = login_name.to_lowercase();
+        let served = |index: &usize| {
+            self.all.get(*index).filter(|account| match pin {
+                None => true,
+                Some(Pin::Account(address)) => account.address == *address,
+                Some(Pin::Provider(provider)) => account.provider == *provider,
+            })
+        };
+        let by_local_part = || {
+            let mut candidates = self.by_local_part.get(&name)?.iter().filter_map(served);
+            candidates.next().filter(|_| candidates.next().is_none())
+        };
+        let by_domain = || {
+            let (_, domain) = name.rsplit_once('@')?;
+            self.by_domain.get(domain).and_then(served)
+        };
+        let account = self.by_name.get(&name).and_then(served);
+        match account.or_else(by_local_part).or_else(by_domain) {
+            None => Found::Unknown,
+            Some(account) if account.endpoints.contains_key(&protocol) => {
+                Found::Account(Arc::clone(account))
+            }
+            Some(account) => Found::ProtocolOff(Arc::clone(account)),
+        }
+    }
+}
+
+/// What a login name leads to.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// This account, and it has the protocol.
+    Account(Arc<Account>),
+    /// This account, but it does not have the protocol.
+    ProtocolOff(Arc<Account>),
+    /// Nobody.
+    Unknown,
+}
+
 /// One mailbox.
 #[derive(Clone, Debug)]
 pub struct Account {
