@@ -4,3 +4,4 @@ pub mod config;
 pub mod proto;
 pub mod protocol;
 pub mod secret;
+pub mod store;
