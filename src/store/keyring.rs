@@ -5,7 +5,7 @@
 use crate::secret::Secret;
 
 /// The service name of all our entries.
-pub const SERVICE: &str = "mailsluice";
+pub(super) const SERVICE: &str = "mailsluice";
 
 /// Why the keyring gave nothing. Never holds what an entry holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +36,7 @@ pub fn read(user: &str) -> Result<Option<Secret>, KeyringError> {
 
 /// Makes or replaces the entry for `user`.
 #[cfg(feature = "keyring")]
-pub fn write(user: &str, secret: &Secret) -> Result<(), KeyringError> {
+pub(super) fn write(user: &str, secret: &Secret) -> Result<(), KeyringError> {
     entry(user)?
         .set_secret(secret.expose())
         .map_err(|error| reason(&error))
@@ -72,6 +72,6 @@ pub fn read(_user: &str) -> Result<Option<Secret>, KeyringError> {
 
 /// Makes or replaces the entry for `user`.
 #[cfg(not(feature = "keyring"))]
-pub fn write(_user: &str, _secret: &Secret) -> Result<(), KeyringError> {
+pub(super) fn write(_user: &str, _secret: &Secret) -> Result<(), KeyringError> {
     Err(KeyringError::NotBuilt)
 }

@@ -13,7 +13,7 @@
 mod error;
 mod files;
 mod key;
-pub mod keyring;
+mod keyring;
 mod local_passwords;
 mod schema;
 mod seal;
@@ -34,6 +34,7 @@ use crate::config::runtime::StoreSettings;
 pub use self::error::StoreError;
 pub use self::files::{open_to_others, read_bounded};
 pub use self::key::systemd_credential;
+pub use self::keyring::{KeyringError, read as read_keyring};
 pub use self::local_passwords::{LocalPassword, NAME_MAX, PasswordKind};
 
 /// The open store. Cheap to clone; clones share the connections.
