@@ -64,8 +64,8 @@
 //!   knows, so that the refusal comes from there, in the right order, and nothing is injected into the stream.
 
 pub mod auth;
-pub mod bridge;
-pub mod cli;
+// pub mod bridge;
+// pub mod cli;
 pub mod config;
 pub mod net;
 pub mod proto;

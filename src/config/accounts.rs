@@ -14,7 +14,7 @@ pub enum Found {
     /// This account, but the protocol is off for it. To be said only to who knows its local password.
     ProtocolOff(Arc<Account>),
     /// Nobody this listener serves.
-    None,
+    Unknown,
 }
 
 impl Accounts {
@@ -56,7 +56,7 @@ impl Accounts {
     pub fn find(&self, protocol: Protocol, login_name: &str, pin: Option<&Pin>) -> Found {
         let name = login_name.to_lowercase();
         if Names::of(&name).is_some_and(|names| names.local_part() == CATCH_ALL) {
-            return Found::None;
+            return Found::Unknown;
         }
         if let Some(account) = self.at(self.by_name.get(&name)) {
             return served(account.clone(), account, protocol, pin);
@@ -88,7 +88,7 @@ impl Accounts {
             .and_then(|index| self.all.get(*index));
         match catch_all.and_then(|entry| Some((entry, derive(entry, name)?))) {
             Some((entry, account)) => served(Arc::new(account), entry, protocol, pin),
-            None => Found::None,
+            None => Found::Unknown,
         }
     }
 
@@ -100,7 +100,7 @@ impl Accounts {
 /// `entry` is what the pin is held against: the account itself, or the catch-all entry it came from.
 fn served(account: Arc<Account>, entry: &Account, protocol: Protocol, pin: Option<&Pin>) -> Found {
     if !lets_in(pin, entry) && !lets_in(pin, &account) {
-        Found::None
+        Found::Unknown
     } else if account.endpoints.contains_key(&protocol) {
         Found::Account(account)
     } else {
@@ -213,7 +213,7 @@ mod tests {
         match accounts().find(protocol, name, pin.as_ref()) {
             Found::Account(account) => account.address.clone(),
             Found::ProtocolOff(account) => format!("{} off", account.address),
-            Found::None => "-".to_owned(),
+            Found::Unknown => "-".to_owned(),
         }
     }
 

@@ -10,7 +10,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::runtime::Endpoint;
 use crate::net::{ClientTlsConfigs, Dialler, NetError, Stream, handshake};
-use crate::proto::dialogue::{Credential, Established, UpstreamAction, UpstreamInput, UpstreamSettings};
+use crate::proto::dialogue::{
+    Credential, Established, UpstreamAction, UpstreamInput, UpstreamSettings,
+};
 use crate::proto::refusal::{Cause, Refusal};
 use crate::protocol::{Protocol, TlsMode};
 

@@ -205,9 +205,9 @@ impl Session {
             .connect(protocol, endpoint, settings, deadline)
             .await;
         match &connected {
-            Ok(_) => authenticator.accepted(account),
+            Ok(_) => authenticator.accepted(&granted.receipt),
             Err(refusal) if is_about_the_credential(refusal.cause) => {
-                authenticator.rejected(account);
+                authenticator.rejected(&granted.receipt);
             }
             Err(_) => {}
         }

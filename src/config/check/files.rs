@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
 use super::super::fault::Fault;
 
 /// What is known of the files looked at so far.
@@ -41,8 +44,7 @@ fn look(path: &Path, holds: Holds) -> Option<Fault> {
         },
         Holds::Certificates => match fs::read(path) {
             Ok(pem) => {
-                let certificate = rustls_pemfile::certs(&mut pem.as_slice()).next();
-                let found = matches!(certificate, Some(Ok(_)));
+                let found = CertificateDer::from_pem_slice(&pem).is_ok();
                 (!found).then(|| Fault::NoCertificate(path.to_owned()))
             }
             Err(error) => Some(unreadable(error)),
