@@ -122,6 +122,21 @@ impl Authenticator {
         self.grant(account, &source, protocol, used).await
     }
 
+    /// The provider's password of `account`, without any login: to see whether it works. `None` under pass-through.
+    pub async fn credential(
+        &self,
+        account: &Account,
+        protocol: Protocol,
+    ) -> Result<Option<Credential>, Refusal> {
+        let AccountAuth::Password(source) = &account.auth else {
+            return Ok(None);
+        };
+        let secret = self.secrets.of(&account.address, source, None).await;
+        let password = secret.map_err(|error| no_secret(&account.address, &error))?;
+        let user = upstream_user(account, protocol);
+        Ok(Some(Credential::Password { user, password }))
+    }
+
     /// The upstream took the credential that came with `receipt`.
     pub fn accepted(&self, receipt: &Receipt) {
         match &receipt.0 {
