@@ -128,7 +128,7 @@ impl<'a> Session<'a> {
 
     /// Bytes from a peer. Those sent to a connection that is already closed are lost, as on a wire.
     pub(crate) fn arrive(&mut self, leg: Leg, bytes: &[u8]) -> Result<(), Foul> {
-        if self.closed {
+        if self.closed || bytes.is_empty() {
             return Ok(());
         }
         if self.awaited_tls == Some(leg) {
