@@ -95,7 +95,7 @@ mod tests {
             (b"\r\n.\r\n+OK", Some(5)),
             (b"a\r\n..\r\n.\r\n", Some(10)),
             (b"a\n.\n\n.\r\n.\n\r\n.\r\n", Some(15)),
-            (b"a\r\n.\r\r\n.\r\n", Some(11)),
+            (b"a\r\n.\r\r\n.\r\n", Some(10)),
             (b".a\r\n", None),
             (b"..\r\n", None),
             (b"a.\r\n", None),

@@ -148,7 +148,7 @@ impl Pop3Watch {
     fn commands(&mut self, input: &[u8], flow: &mut Flow) -> Result<usize, Breach> {
         let mut at = 0;
         while self.reads(Leg::Client) {
-            if self.quit {
+            if self.quit || self.answer == Answer::Over {
                 return Ok(input.len());
             }
             let rest = input.get(at..).unwrap_or_default();
