@@ -337,7 +337,11 @@ impl Pop3Upstream {
                 Cause::CredentialRejected
             }
         });
-        let ours = "The mail provider refused the login";
+        let ours = match cause {
+            Cause::CredentialRejected => "The mail provider refused the stored password",
+            Cause::WrongPassword => "The mail provider refused the password",
+            _ => "The mail provider refused the login",
+        };
         Refusal::quoting(cause, self.phase(), ours, response.text)
     }
 }
