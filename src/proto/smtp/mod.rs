@@ -8,6 +8,7 @@
 //! | `queue.rs` | whose reply is due next |
 
 pub mod codec;
+pub mod data;
 pub mod envelope;
 pub mod frame;
 pub mod login;
