@@ -10,7 +10,9 @@
 pub mod codec;
 pub mod data;
 pub mod envelope;
+pub mod extensions;
 pub mod frame;
 pub mod login;
+mod queue;
 pub mod upstream;
 pub mod watch;
