@@ -15,4 +15,5 @@ pub mod frame;
 pub mod login;
 mod queue;
 pub mod upstream;
+mod verdict;
 pub mod watch;
