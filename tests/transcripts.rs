@@ -57,10 +57,10 @@ fn every_folder_is_a_protocol_and_none_is_empty() {
 /// The harness itself must see a wrong answer, a missing one, one that comes too early and one too many.
 #[test]
 fn a_session_that_differs_is_found_at_its_line() {
-    let right = "A: +OK sluice.test ready\nC: NOOP\nC: NOOP\nA: +OK\nA: +OK\nC: QUIT\nA: +OK bye\n! close quit\n";
+    let right = "A: +OK sluice.test ready\nC: NOOP\nC: NOOP\nA: +OK\nA: +OK\nC: QUIT\nA: +OK Bye\n! close quit\n";
     assert_eq!(difference(right), None);
     for (wrong, line) in [
-        (right.replace("+OK bye", "+OK so long"), 7),
+        (right.replace("+OK Bye", "+OK so long"), 7),
         (right.replace("C: QUIT\n", "C: QUIT\nC: NOOP\nA: +OK\n"), 8),
         (right.replace("C: NOOP\nC: NOOP\n", "C: NOOP\n"), 4),
         (
