@@ -39,7 +39,7 @@ impl Frames {
     }
 
     /// The next frame, or `None` when more bytes are needed. After [`Frame::TooLong`] the connection must be closed.
-    pub fn next(&mut self) -> Option<Frame> {
+    pub fn next_frame(&mut self) -> Option<Frame> {
         loop {
             if let Some(octets) = self.awaited {
                 let literal = self.lines.take(octets)?;
@@ -178,7 +178,7 @@ mod tests {
         let mut seen = Vec::new();
         for chunk in chunks {
             frames.push(chunk);
-            while let Some(frame) = frames.next() {
+            while let Some(frame) = frames.next_frame() {
                 seen.push(match frame {
                     Frame::Command(command) => {
                         String::from_utf8_lossy(command.expose()).into_owned()

@@ -150,7 +150,7 @@ impl ImapLogin {
     fn advance(&mut self, actions: &mut Vec<LoginAction>) {
         loop {
             match std::mem::replace(&mut self.state, State::ExpectCommand) {
-                State::ExpectCommand => match self.frames.next() {
+                State::ExpectCommand => match self.frames.next_frame() {
                     Some(Frame::Command(frame)) => self.on_command(&frame, actions),
                     Some(Frame::Continue) => say(actions, "+ Ready for the literal\r\n"),
                     Some(Frame::TooLong) => {

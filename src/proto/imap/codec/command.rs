@@ -64,6 +64,9 @@ pub enum Mechanism {
     Other,
 }
 
+/// The value of an astring: borrowed from the frame, or unescaped.
+type Text<'a> = Cow<'a, [u8]>;
+
 /// A command that is none.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an IMAP command")]
@@ -92,7 +95,7 @@ fn tag(input: &[u8]) -> IResult<&[u8], &[u8]> {
 
 /// command-any / command-nonauth.
 fn request(input: &[u8]) -> IResult<&[u8], Request> {
-    let (arguments, name) = take_while1(|b| is_astring_char(b)).parse(input)?;
+    let (arguments, name) = take_while1(is_astring_char).parse(input)?;
     match name.to_ascii_uppercase().as_slice() {
         b"CAPABILITY" => map(space0, |_| Request::Capability).parse(arguments),
         b"NOOP" => map(space0, |_| Request::Noop).parse(arguments),
@@ -117,12 +120,12 @@ fn login(input: &[u8]) -> IResult<&[u8], Request> {
 }
 
 /// userid SP password, both astring.
-fn credentials(input: &[u8]) -> IResult<&[u8], (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+fn credentials(input: &[u8]) -> IResult<&[u8], (Text<'_>, Text<'_>)> {
     all_consuming(terminated(separated_pair(astring, space1, astring), space0)).parse(input)
 }
 
 /// quirk: user and password together in one literal (PROTOCOL A.0 rule 8, 2026).
-fn quirk_one_literal(input: &[u8]) -> IResult<&[u8], (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+fn quirk_one_literal(input: &[u8]) -> IResult<&[u8], (Text<'_>, Text<'_>)> {
     let (after, both) = all_consuming(terminated(literal, space0)).parse(input)?;
     let (_, pair) = alt((credentials, quirk_unquoted)).parse(both)?;
     Ok((after, pair))
@@ -130,7 +133,7 @@ fn quirk_one_literal(input: &[u8]) -> IResult<&[u8], (Cow<'_, [u8]>, Cow<'_, [u8
 
 /// quirk: a user or password with spaces or specials, and no quotes around it (PROTOCOL A.0 rule 8, B.8 no. 4; 2026).
 /// The user ends at the first space, the password at the line's end.
-fn quirk_unquoted(input: &[u8]) -> IResult<&[u8], (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+fn quirk_unquoted(input: &[u8]) -> IResult<&[u8], (Text<'_>, Text<'_>)> {
     let bare = |input| {
         verify(rest, |rest: &[u8]| {
             !matches!(rest.first(), None | Some(b'"' | b'{')) && !rest.contains(&b'\n')
@@ -186,19 +189,19 @@ fn id_params_list(input: &[u8]) -> IResult<&[u8], ()> {
 }
 
 /// astring = 1*ASTRING-CHAR / string
-fn astring(input: &[u8]) -> IResult<&[u8], Cow<'_, [u8]>> {
+fn astring(input: &[u8]) -> IResult<&[u8], Text<'_>> {
     alt((map(take_while1(is_astring_char), Cow::Borrowed), string)).parse(input)
 }
 
 /// string = quoted / literal
-fn string(input: &[u8]) -> IResult<&[u8], Cow<'_, [u8]>> {
+fn string(input: &[u8]) -> IResult<&[u8], Text<'_>> {
     alt((quoted, map(literal, Cow::Borrowed))).parse(input)
 }
 
 /// quoted = DQUOTE *QUOTED-CHAR DQUOTE; 8-bit characters are let in, since passwords hold them.
 ///
 /// quirk: a backslash before anything but `"` and `\` stands for itself (`"DOMAIN\anna"`, 2026).
-fn quoted(input: &[u8]) -> IResult<&[u8], Cow<'_, [u8]>> {
+fn quoted(input: &[u8]) -> IResult<&[u8], Text<'_>> {
     let (body, _) = char('"').parse(input)?;
     let mut value = Vec::new();
     let mut escaped = false;

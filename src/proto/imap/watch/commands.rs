@@ -146,7 +146,7 @@ impl Commands {
         let end = memchr::memchr(b'\n', window);
         let line = window.get(..end.unwrap_or(window.len())).unwrap_or(window);
         let mut words = Words::new(line, end.is_some());
-        let (Some((_, tag)), Some((_, name))) = (words.next(), words.next()) else {
+        let (Some((_, tag)), Some((_, name))) = (words.word(), words.word()) else {
             if window.len() == HOLD_MAX {
                 let what = "a command without a name";
                 return Err(Breach {

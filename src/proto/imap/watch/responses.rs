@@ -217,7 +217,7 @@ fn literal_of(size: u64) -> State {
 
 /// Reads who speaks and whether there is something to change; `None` while that is not known yet.
 fn first_words(mut words: Words<'_>) -> Option<Response<'_>> {
-    let (_, first) = words.next()?;
+    let (_, first) = words.word()?;
     if first == b"+" {
         let edit = code(&mut words)?;
         return Some(Response {
@@ -225,7 +225,7 @@ fn first_words(mut words: Words<'_>) -> Option<Response<'_>> {
             edit,
         });
     }
-    let (_, second) = words.next()?;
+    let (_, second) = words.word()?;
     let who = match (first, status(second)) {
         (b"*", Some(Status::Bye)) => Who::Bye,
         (b"*", Some(Status::Other)) => Who::Text,

@@ -23,7 +23,7 @@ impl<'a> Words<'a> {
     }
 
     /// The next word and where it starts; empty at the line's end, `None` while its end is not known.
-    pub(super) fn next(&mut self) -> Option<(usize, &'a [u8])> {
+    pub(super) fn word(&mut self) -> Option<(usize, &'a [u8])> {
         self.until(|b| b == b' ')
     }
 
@@ -71,12 +71,12 @@ mod tests {
     #[test]
     fn a_word_is_known_when_its_end_is() {
         let mut words = Words::new(b"a  LOG", false);
-        assert_eq!(words.next(), Some((0, &b"a"[..])));
-        assert_eq!(words.next(), None);
+        assert_eq!(words.word(), Some((0, &b"a"[..])));
+        assert_eq!(words.word(), None);
         let mut words = Words::new(b"a  LOG\r", true);
-        assert_eq!(words.next(), Some((0, &b"a"[..])));
-        assert_eq!(words.next(), Some((3, &b"LOG"[..])));
-        assert_eq!(words.next(), Some((6, &b""[..])));
+        assert_eq!(words.word(), Some((0, &b"a"[..])));
+        assert_eq!(words.word(), Some((3, &b"LOG"[..])));
+        assert_eq!(words.word(), Some((6, &b""[..])));
     }
 
     #[test]
