@@ -81,10 +81,7 @@ const fn room(name: &'static str, stands_on: &'static [&'static [&'static str]])
 #[test]
 fn imports_run_one_way() {
     let house = sources();
-    let breaches: Vec<String> = house
-        .iter()
-        .flat_map(|source| direction_breaches(source))
-        .collect();
+    let breaches: Vec<String> = house.iter().flat_map(direction_breaches).collect();
     assert!(breaches.is_empty(), "{}", breaches.join("\n"));
 }
 
@@ -103,10 +100,7 @@ fn every_folder_has_its_row() {
 
 #[test]
 fn closed_folders_are_entered_by_the_door() {
-    let breaches: Vec<String> = sources()
-        .iter()
-        .flat_map(|source| door_breaches(source))
-        .collect();
+    let breaches: Vec<String> = sources().iter().flat_map(door_breaches).collect();
     assert!(breaches.is_empty(), "{}", breaches.join("\n"));
 }
 
