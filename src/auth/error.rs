@@ -11,7 +11,7 @@ pub enum PasswordError {
     /// Empty, or nothing but white space.
     #[error("a local password must not be blank")]
     Blank,
-    /// Shorter than [`super::local_passwords::CHOSEN_MIN`].
+    /// Too short to be worth hashing.
     #[error(
         "a chosen local password has at least {} characters; or let mailsluice generate one",
         super::local_passwords::CHOSEN_MIN
