@@ -1,11 +1,11 @@
 //! Whether a client knows a local password: the throttle before, the answer's time after.
 
-use std::error::Error;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::error::PasswordError;
 use super::refusals;
 use super::throttle::{Guess, Throttle};
 use super::verifier::{Proven, Tags};
@@ -91,7 +91,7 @@ impl LocalCheck {
                 sleep_until(began + FAILURE_ANSWER).await;
                 Err(refusals::wrong_password())
             }
-            Err(error) => Err(refusals::store_unreadable(account, &*error)),
+            Err(error) => Err(refusals::store_unreadable(account, &error)),
         }
     }
 
@@ -111,7 +111,7 @@ impl LocalCheck {
         account: &str,
         tags: &Tags,
         password: &Secret,
-    ) -> Result<Option<LocalPassword>, Box<dyn Error + Send + Sync>> {
+    ) -> Result<Option<LocalPassword>, PasswordError> {
         for kept in self.store.local_passwords(account).await? {
             if self.proven.matches(&kept, tags, password).await? {
                 return Ok(Some(kept));
