@@ -397,13 +397,17 @@ async fn a_catch_all_entry_logs_in_upstream_under_the_clients_local_part() {
         by_domain: [("x.org".into(), 0)].into(),
         ..Accounts::default()
     };
-    let local = add_generated(&house.store, "*@x.org", "all").await.unwrap();
+    // Each mailbox behind the entry has a local password and a secret of its own.
+    let local = add_generated(&house.store, "info@x.org", "all")
+        .await
+        .unwrap();
     let secret = Secret::from(CANARY);
     house
         .store
-        .put_stored_secret("*@x.org", &secret)
+        .put_stored_secret("info@x.org", &secret)
         .await
         .unwrap();
+    assert!(house.login("sales@x.org", &local).await.is_err());
     let granted = house.login("info@x.org", &local).await.unwrap();
     let Credential::Password { user, .. } = &granted.credential;
     assert_eq!(user, "info@x.org");
