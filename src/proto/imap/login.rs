@@ -37,7 +37,7 @@ pub struct ImapLogin {
     frames: Frames,
     state: State,
     /// Whether the first octet of the connection, or of its TLS, has been looked at.
-    greeted_by_client: bool,
+    first_octet_seen: bool,
     bad_commands: usize,
     failed_logins: usize,
 }
@@ -58,7 +58,7 @@ impl ImapLogin {
             settings,
             frames: Frames::default(),
             state: State::ExpectCommand,
-            greeted_by_client: false,
+            first_octet_seen: false,
             bad_commands: 0,
             failed_logins: 0,
         }
@@ -76,17 +76,14 @@ impl Login for ImapLogin {
             LoginInput::Eof => self.close(CloseReason::Eof, actions),
             LoginInput::TlsReady => {
                 self.settings.tls = ClientTls::Active;
-                self.greeted_by_client = false;
+                self.first_octet_seen = false;
                 self.state = State::ExpectCommand;
             }
             LoginInput::Accepted(established) => self.accepted(established, actions),
             LoginInput::Refused(why) => self.refused(why, actions),
             LoginInput::Deadline => {
-                self.bye(
-                    "Autologout; no login in time",
-                    CloseReason::Deadline,
-                    actions,
-                );
+                let words = "Autologout; no login in time";
+                self.bye(words, CloseReason::Deadline, actions);
             }
             LoginInput::Shutdown => {
                 let words = "[UNAVAILABLE] The service is stopping";
@@ -127,10 +124,10 @@ impl ImapLogin {
         if matches!(self.state, State::AwaitTls) {
             return self.close(CloseReason::BytesBehindStartTls, actions);
         }
-        if !self.greeted_by_client
+        if !self.first_octet_seen
             && let Some(&first) = bytes.first()
         {
-            self.greeted_by_client = true;
+            self.first_octet_seen = true;
             if stranger::is_foreign(first) {
                 return self.close(CloseReason::NotThisProtocol, actions);
             }

@@ -119,12 +119,11 @@ impl ImapUpstream {
     fn check_credential(&mut self, actions: &mut Vec<UpstreamAction>) {
         let Credential::Password { user, password } = &self.settings.credential;
         if !sasl::sayable(user, password) {
-            let (cause, words) = if self.settings.passthrough {
-                (Cause::WrongPassword, "Wrong name or password.")
-            } else {
-                let words = "The stored user name or password holds a control character";
-                (Cause::ServerBug, words)
+            let cause = match self.settings.passthrough {
+                true => Cause::WrongPassword,
+                false => Cause::ServerBug,
             };
+            let words = "The name or password holds a control character";
             self.fail(cause, words, b"", actions);
         }
     }
@@ -181,7 +180,7 @@ impl ImapUpstream {
             (State::ExpectGreeting, None, Status::Ok) => self.proceed(actions),
             (State::ExpectGreeting, None, Status::Preauth) => {
                 // NO STARTTLS: PREAUTH would skip both TLS and the login.
-                let words = "The mail provider takes nobody's login here (PREAUTH)";
+                let words = "The mail provider wants no login (PREAUTH)";
                 self.fail(Cause::UpstreamPolicy, words, b"", actions);
             }
             (State::ExpectGreeting, ..) => {
@@ -243,6 +242,7 @@ impl ImapUpstream {
         }
     }
 
+    /// Says the credential in the best way on offer.
     fn login(&mut self, actions: &mut Vec<UpstreamAction>) {
         let tag = self.tag();
         let Credential::Password { user, password } = &self.settings.credential;
@@ -285,7 +285,17 @@ impl ImapUpstream {
             _ => Cause::Unavailable,
         };
         let cause = cause(status, text, rejected);
-        self.fail(cause, "The mail provider said", text.text, actions);
+        let words = match (&self.state, cause) {
+            (State::ExpectLogin { .. }, Cause::CredentialRejected) => {
+                "The mail provider refused the stored password"
+            }
+            (State::ExpectLogin { .. }, Cause::WrongPassword) => {
+                "The mail provider refused the password"
+            }
+            (State::ExpectLogin { .. }, _) => "The mail provider refused the login",
+            _ => "The mail provider turned us away",
+        };
+        self.fail(cause, words, text.text, actions);
     }
 
     /// An untagged line that is none of our business; what it ends in may be a literal.
@@ -321,9 +331,9 @@ impl ImapUpstream {
     }
 }
 
-const NOT_IMAP: &str = "The mail provider does not speak IMAP as expected";
-const NO_STARTTLS: &str = "The mail provider does not offer STARTTLS";
-const BYTES_BEHIND_STARTTLS: &str = "The connection to the mail provider was tampered with";
+const NOT_IMAP: &str = "The mail provider does not answer in IMAP";
+const NO_STARTTLS: &str = "The mail provider does not offer STARTTLS, which is required";
+const BYTES_BEHIND_STARTTLS: &str = "The mail provider sent plain bytes where TLS was due";
 
 /// The longest capability lists in the field have some 700 octets.
 const LINE_MAX: usize = 8192;
