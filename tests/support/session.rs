@@ -128,7 +128,7 @@ impl<'a> Session<'a> {
 
     /// Bytes from a peer. Those sent to a connection that is already closed are lost, as on a wire.
     pub(crate) fn arrive(&mut self, leg: Leg, bytes: &[u8]) -> Result<(), Foul> {
-        if self.closed {
+        if self.closed || bytes.is_empty() {
             return Ok(());
         }
         if self.awaited_tls == Some(leg) {
@@ -312,6 +312,9 @@ impl<'a> Session<'a> {
         let mut actions = Vec::new();
         self.login.step(input, &mut actions);
         for action in actions {
+            if self.closed || self.watch.is_some() {
+                return Err("the login goes on after its end".into());
+            }
             match action {
                 LoginAction::Write(bytes) => self.said.to_client.extend_from_slice(&bytes),
                 LoginAction::StartTls => self.awaited_tls = Some(Leg::Client),
@@ -343,6 +346,9 @@ impl<'a> Session<'a> {
 
     /// Local password check and, if it is right, an upstream connection.
     fn decide(&mut self, attempt: LoginAttempt) -> Result<(), Foul> {
+        if self.login.reads() {
+            return Err("the login reads on while a decision is awaited".into());
+        }
         if let Some(cause) = self.refuse_next.take() {
             return self.refuse(&Refusal::new(cause, "transcript", "No luck."));
         }

@@ -159,8 +159,7 @@ impl Pop3Login {
     fn push(&mut self, bytes: &[u8], actions: &mut Vec<LoginAction>) {
         self.lines.push(bytes);
         self.advance(actions);
-        let discarding = self.lines.peek().is_empty() && !self.lines.is_empty();
-        self.skipped = if discarding {
+        self.skipped = if self.lines.is_discarding() {
             self.skipped + bytes.len()
         } else {
             0
@@ -197,14 +196,17 @@ impl Pop3Login {
         }
     }
 
-    /// A TLS record, or the SSL 2 hello of an old client, where a command is due: the client expects TLS from the
-    /// first byte.
+    /// Whether TLS begins where a command is due.
     fn speaks_tls(&self) -> bool {
         matches!(self.state, State::ExpectCommand { .. })
-            && matches!(self.lines.peek().first(), Some(0x16 | 0x80..))
+            && !self.lines.is_discarding()
+            && begins_tls(self.lines.peek())
     }
 
     fn command(&mut self, line: &Bytes, user: Option<Bytes>, actions: &mut Vec<LoginAction>) {
+        if begins_tls(line) {
+            return self.end(CloseReason::NotThisProtocol, actions);
+        }
         let command = Command::parse(line);
         match command.verb {
             Verb::Capa => {
@@ -354,6 +356,11 @@ impl Pop3Login {
     }
 }
 
+/// A TLS record, or the SSL 2 hello of an old client, which expects TLS from the first byte.
+fn begins_tls(bytes: &[u8]) -> bool {
+    matches!(bytes.first(), Some(0x16 | 0x80..))
+}
+
 fn say(actions: &mut Vec<LoginAction>, reply: impl Into<Bytes>) {
     actions.push(LoginAction::Write(reply.into()));
 }
@@ -369,3 +376,79 @@ const MISTAKES_MAX: usize = 10;
 
 /// How much of an over-long line is thrown away before the connection is closed: PROTOCOL B.7's bound on pipelining.
 const SKIP_MAX: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::proto::refusal::Refusal;
+
+    /// What a client is told that sends `input` in these pieces; every attempt is refused.
+    fn told(input: &[u8], cuts: &[usize]) -> String {
+        let mut login = Pop3Login::new(LoginSettings {
+            host: "sluice.test".into(),
+            tls: ClientTls::Off,
+            max_message_size: 0,
+        });
+        let refusal = Refusal::new(Cause::WrongPassword, "test", "No.");
+        let (mut actions, mut from) = (Vec::new(), 0);
+        login.step(LoginInput::Connected, &mut actions);
+        for to in cuts.iter().copied().chain([input.len()]) {
+            let to = to.clamp(from, input.len());
+            login.step(LoginInput::Bytes(&input[from..to]), &mut actions);
+            from = to;
+            while matches!(login.state, State::AwaitDecision) {
+                assert!(!login.reads());
+                login.step(LoginInput::Refused(&refusal), &mut actions);
+            }
+        }
+        let mut text = String::new();
+        for action in actions {
+            match action {
+                LoginAction::Write(bytes) => text += &bytes.escape_ascii().to_string(),
+                LoginAction::Authenticate(it) => {
+                    text += &format!("{}={:?}", it.name, it.password.expose());
+                }
+                other => text += &format!("{other:?}"),
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn a_long_tls_hello_is_no_over_long_line() {
+        let hello = [&b"\x16\x03\x01"[..], &[0; COMMAND_MAX]].concat();
+        assert!(told(&hello, &[]).ends_with("ready\\r\\nClose(NotThisProtocol)"));
+    }
+
+    #[test]
+    fn an_over_long_line_is_not_taken_for_tls_halfway() {
+        let input = [&b"USER "[..], &[0xe4; 2 * COMMAND_MAX], b"\r\nNOOP\r\n"].concat();
+        let end = "-ERR Line too long\\r\\n+OK\\r\\n";
+        assert!(told(&input, &[]).ends_with(end));
+        assert!(told(&input, &[COMMAND_MAX + 10, COMMAND_MAX + 20]).ends_with(end));
+    }
+
+    proptest! {
+        #[test]
+        fn a_client_is_told_the_same_however_it_is_split(
+            lines in proptest::collection::vec(
+                "(USER a b|user|PASS  x |pass|AUTH|AUTH PLAIN|AUTH LOGIN YQ==|YQ==|AGEAYg==|\\*|CAPA|STLS|QUIT|STAT|\u{e4}|GET /)\r?\n",
+                0..16),
+            mut cuts in proptest::collection::vec(0_usize..160, 0..12),
+        ) {
+            let input = lines.concat().into_bytes();
+            cuts.sort_unstable();
+            let bytewise: Vec<usize> = (0..input.len()).collect();
+            let whole = told(&input, &[]);
+            prop_assert_eq!(&told(&input, &cuts), &whole);
+            prop_assert_eq!(&told(&input, &bytewise), &whole);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(input in proptest::collection::vec(any::<u8>(), 0..400)) {
+            told(&input, &[7, 8, 90]);
+        }
+    }
+}

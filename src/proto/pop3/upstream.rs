@@ -337,7 +337,11 @@ impl Pop3Upstream {
                 Cause::CredentialRejected
             }
         });
-        let ours = "The mail provider refused the login";
+        let ours = match cause {
+            Cause::CredentialRejected => "The mail provider refused the stored password",
+            Cause::WrongPassword => "The mail provider refused the password",
+            _ => "The mail provider refused the login",
+        };
         Refusal::quoting(cause, self.phase(), ours, response.text)
     }
 }
@@ -351,3 +355,86 @@ fn line_of(secret: &Secret) -> Secret {
 }
 
 const NO_STLS: &str = "The mail provider does not offer STLS, which is required";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn dialogue() -> Pop3Upstream {
+        Pop3Upstream::new(UpstreamSettings {
+            tls: TlsMode::Implicit,
+            ehlo_name: String::new(),
+            credential: Credential::Password {
+                user: "anna".into(),
+                password: Secret::from("app-secret"),
+            },
+            passthrough: false,
+        })
+    }
+
+    /// What an upstream gets to hear that sends `input` in these pieces.
+    fn told(input: &[u8], cuts: &[usize]) -> Vec<String> {
+        let mut upstream = dialogue();
+        let (mut actions, mut from) = (Vec::new(), 0);
+        upstream.step(UpstreamInput::Connected, &mut actions);
+        for to in cuts.iter().copied().chain([input.len()]) {
+            let to = to.clamp(from, input.len());
+            upstream.step(UpstreamInput::Bytes(&input[from..to]), &mut actions);
+            from = to;
+        }
+        upstream.step(UpstreamInput::Eof, &mut actions);
+        let told = actions.into_iter().map(|action| match action {
+            UpstreamAction::WriteSecret(secret) => secret.expose().escape_ascii().to_string(),
+            // How much is left over depends on how much was there.
+            UpstreamAction::Established(it) => format!("{:?}", it.capabilities),
+            other => format!("{other:?}"),
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn bytes_behind_the_last_reply_are_handed_over() {
+        let mut upstream = dialogue();
+        let mut actions = Vec::new();
+        let input = b"+OK\r\n-ERR\r\n+OK\r\n+OK\r\n-ERR goodb";
+        upstream.step(UpstreamInput::Bytes(input), &mut actions);
+        let Some(UpstreamAction::Established(established)) = actions.pop() else {
+            panic!("not established: {actions:?}");
+        };
+        assert_eq!(established.leftover.as_ref(), b"-ERR goodb");
+    }
+
+    #[test]
+    fn neither_actions_nor_the_machine_show_the_password() {
+        for greeting in [
+            "+OK\r\n-ERR\r\n+OK\r\n",
+            "+OK\r\n+OK\r\nSASL LOGIN\r\n.\r\n+\r\n",
+        ] {
+            let mut upstream = dialogue();
+            let mut actions = Vec::new();
+            upstream.step(UpstreamInput::Bytes(greeting.as_bytes()), &mut actions);
+            let shown = format!("{upstream:?} {actions:?}");
+            assert!(!shown.contains("app-secret") && !shown.contains("YXBwLXNlY3JldA"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_upstream_is_told_the_same_however_it_is_split(
+            lines in proptest::collection::vec(
+                "(\\+OK|\\+OK|\\+OK|-ERR \\[AUTH\\] no|\\+|\\.|SASL PLAIN|SASL LOGIN|USER|junk)\r?\n", 0..16),
+            mut cuts in proptest::collection::vec(0_usize..120, 0..12),
+        ) {
+            let input = lines.concat().into_bytes();
+            cuts.sort_unstable();
+            prop_assert_eq!(told(&input, &cuts), told(&input, &[]));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(input in proptest::collection::vec(any::<u8>(), 0..400)) {
+            told(&[&b"+OK\r\n"[..], &input].concat(), &[7, 8, 90]);
+        }
+    }
+}
