@@ -64,7 +64,10 @@ pub fn with_account(text: &str, account: &NewAccount) -> Result<String, EditErro
         .or_insert(Item::ArrayOfTables(ArrayOfTables::new()))
         .as_array_of_tables_mut()
         .ok_or(EditError::NotEntries)?;
-    if entries.iter().any(|entry| has_address(entry, &account.address)) {
+    if entries
+        .iter()
+        .any(|entry| has_address(entry, &account.address))
+    {
         return Err(EditError::Exists(account.address.clone()));
     }
     let mut table = table(account)?;
@@ -145,7 +148,9 @@ fn password(source: &SecretSource) -> Result<Item, EditError> {
         SecretSource::Stored => return Ok(value("stored")),
         SecretSource::Command(command) => ("command", command.as_str()),
         SecretSource::File(path) => {
-            let text = path.to_str().ok_or_else(|| EditError::NotUtf8(path.clone()))?;
+            let text = path
+                .to_str()
+                .ok_or_else(|| EditError::NotUtf8(path.clone()))?;
             ("file", text)
         }
         SecretSource::Env(name) => ("env", name.as_str()),
@@ -185,7 +190,10 @@ fn write_draft(draft: &Path, target: &Path, text: &str) -> io::Result<()> {
 #[cfg(unix)]
 fn make_folder(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
 }
 
 #[cfg(not(unix))]
@@ -259,7 +267,8 @@ mod tests {
         }
     }
 
-    const BEFORE: &str = "# mine\nhost = 'a.b' # kept\n\n# Anna\n[[account]]\naddress = \"anna@gmx.de\"\n";
+    const BEFORE: &str =
+        "# mine\nhost = 'a.b' # kept\n\n# Anna\n[[account]]\naddress = \"anna@gmx.de\"\n";
 
     #[test]
     fn an_account_is_added_and_every_comment_kept() {
@@ -277,7 +286,8 @@ mod tests {
         let source = SecretSource::Command("pass show \"x\"".to_owned());
         let new = account("anna@gmx.de", Some(AccountAuth::Password(source)));
         let text = with_account("", &new).unwrap();
-        let expected = "[[account]]\naddress = \"anna@gmx.de\"\npassword = { command = 'pass show \"x\"' }\n";
+        let expected =
+            "[[account]]\naddress = \"anna@gmx.de\"\npassword = { command = 'pass show \"x\"' }\n";
         assert_eq!(text, expected);
     }
 
