@@ -1,5 +1,6 @@
 //! mailsluice: old mail programs at today's providers.
 
+pub mod bridge;
 pub mod config;
 pub mod proto;
 pub mod protocol;
