@@ -68,10 +68,7 @@ impl Provider {
         let identity = certificate::make(Self::HOST)?;
         let mailbox = Arc::new(seed::mailbox().await.map_err(ProviderError::Seed)?);
         let password = app_password()?;
-        let door = Arc::new(Door {
-            password: password.clone(),
-            mailbox: mailbox.clone(),
-        });
+        let door = Arc::new(Door::new(password.clone(), mailbox.clone()));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let mut ports = Protocol::ALL.map(|protocol| (protocol, 0));
@@ -200,10 +197,17 @@ pub async fn serve<S: Stream>(
     }
 }
 
-/// Lets in the one user.
-struct Door {
+/// Lets in the one user, [`Provider::USER`].
+pub struct Door {
     password: Secret,
     mailbox: Arc<MemoryMailbox>,
+}
+
+impl Door {
+    /// To `mailbox` with `password`.
+    pub fn new(password: Secret, mailbox: Arc<MemoryMailbox>) -> Self {
+        Self { password, mailbox }
+    }
 }
 
 impl Verifier for Door {
