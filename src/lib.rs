@@ -64,7 +64,7 @@
 //!   knows, so that the refusal comes from there, in the right order, and nothing is injected into the stream.
 
 pub mod auth;
-// pub mod bridge;
+pub mod bridge;
 pub mod cli;
 pub mod config;
 pub mod net;

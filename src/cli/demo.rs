@@ -1,11 +1,90 @@
-//! placeholder until merge
+//! `mailsluice demo`: a provider inside this process, the real proxy in front of it, and what to type into a mail
+//! program. `--check` does what the printed lines say.
+//!
+//! Nothing stays: the mailbox is in memory, and the store with the local password is in a folder that goes at the end.
+
+mod check;
+mod client;
+mod folder;
+mod proxy;
+mod settings;
+
+use std::io::{self, Write};
+
+use self::check::CheckError;
+use self::proxy::{Proxy, ProxyError};
+use self::settings::Settings;
 use super::args::DemoArguments;
 use super::error::CliError;
 use super::exit::Exit;
-/// x
+use super::logging;
+use crate::bridge::provider::{Provider, ProviderError};
+use crate::config::runtime::LogSettings;
+
+/// Why the demo did not work.
 #[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct DemoError;
-pub(crate) fn demo(_a: &DemoArguments) -> Result<Exit, CliError> {
-    Err(DemoError.into())
+pub enum DemoError {
+    /// The provider did not start.
+    #[error("the embedded provider does not start")]
+    Provider(#[from] ProviderError),
+    /// The proxy did not start.
+    #[error("the proxy does not start")]
+    Proxy(#[from] ProxyError),
+    /// A step of the check failed.
+    #[error("the check failed")]
+    Check(#[from] CheckError),
+    /// Nothing can be printed.
+    #[error("cannot write to standard output")]
+    Print(#[from] io::Error),
+}
+
+/// Runs until the check is through, or until it is interrupted.
+pub(crate) fn demo(arguments: &DemoArguments) -> Result<Exit, CliError> {
+    logging::start(&LogSettings {
+        // The check tells its steps itself; what goes wrong is told either way.
+        filter: if arguments.check { "warn" } else { "info" }.to_owned(),
+        json: false,
+    })?;
+    super::block_on(run(arguments.check))??;
+    Ok(Exit::Ok)
+}
+
+async fn run(check: bool) -> Result<(), DemoError> {
+    let provider = Provider::start().await?;
+    let proxy = Proxy::start(&provider).await?;
+    let settings = Settings {
+        addresses: proxy.addresses(),
+        user: Provider::USER,
+        password: proxy.local_password(),
+    };
+    let outcome = if check {
+        check::run(&settings, &*provider.mailbox(), &mut io::stdout())
+            .await
+            .map_err(DemoError::from)
+    } else {
+        show(&settings).await
+    };
+    proxy.stop().await;
+    provider.stop().await;
+    outcome
+}
+
+async fn show(settings: &Settings<'_>) -> Result<(), DemoError> {
+    let mut out = io::stdout();
+    writeln!(out, "{settings}")?;
+    writeln!(out, "Sessions follow as they end. Ctrl-C stops.")?;
+    out.flush()?;
+    // Without a handler the signal ends the process, which serves as well.
+    let _ = tokio::signal::ctrl_c().await;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_check_passes_through_the_real_proxy() {
+        run(true).await.unwrap();
+    }
 }

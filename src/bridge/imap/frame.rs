@@ -1,0 +1,168 @@
+//! Wire → one command with its literals inline, bounded. The only place of this server that reads a literal.
+//!
+//! A command is returned as one run of octets, `{n}` CRLF and the n octets of each literal inside it, so that the parser
+//! sees exactly what was sent. What is too large is answered here, where the client still waits for its `+`.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::bridge::wire::{Stream, Wire, WireError};
+use crate::proto::lines::Line;
+
+/// What came.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Frame {
+    /// A whole command, without its last CRLF.
+    Command(Bytes),
+    /// One that is over a limit, and was answered.
+    Refused,
+    /// One whose rest cannot be skipped: BYE was said, close.
+    Lost,
+}
+
+/// How much a command may hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Octets of one literal of APPEND.
+    pub(super) append: u64,
+    /// Octets of everything else.
+    pub(super) command: usize,
+}
+
+impl Limits {
+    /// Before login: PROTOCOL B.7, a line of 8 KiB and as much in literals.
+    pub(super) const BEFORE_LOGIN: Self = Self {
+        append: 0,
+        command: 16 * 1024,
+    };
+
+    /// After login; 64 KiB hold a UID set of some 8 000 numbers, as Dovecot allows.
+    pub(super) fn after_login(append: u64) -> Self {
+        Self {
+            append,
+            command: 64 * 1024,
+        }
+    }
+}
+
+/// Reads one command.
+pub(super) async fn read<S: Stream>(
+    wire: &mut Wire<S>,
+    limits: Limits,
+) -> Result<Frame, WireError> {
+    let mut command = BytesMut::new();
+    let mut left = limits.command;
+    loop {
+        let line = match wire.line(left).await? {
+            Line::Complete(line) => line,
+            Line::TooLong => {
+                wire.say("* BAD Command line too long\r\n");
+                return Ok(Frame::Refused);
+            }
+        };
+        left -= line.len();
+        command.extend_from_slice(&line);
+        let Some(literal) = Literal::at_end_of(&line) else {
+            return Ok(Frame::Command(command.freeze()));
+        };
+        let is_message = is_append(&command);
+        let max = if is_message {
+            limits.append
+        } else {
+            left as u64
+        };
+        let Some(n) = usize::try_from(literal.octets)
+            .ok()
+            .filter(|_| literal.octets <= max)
+        else {
+            return Ok(refuse(wire, &command, literal));
+        };
+        if !literal.non_synchronising {
+            wire.say("+ Ready for literal data\r\n");
+        }
+        let octets = wire.octets(n).await?;
+        if !is_message {
+            left -= n;
+        }
+        command.extend_from_slice(b"\r\n");
+        command.extend_from_slice(&octets);
+    }
+}
+
+/// `{n}` or `{n+}` at the end of a line, RFC 3501 section 4.3 and RFC 7888.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Literal {
+    octets: u64,
+    non_synchronising: bool,
+}
+
+impl Literal {
+    fn at_end_of(line: &[u8]) -> Option<Self> {
+        let inner = line.strip_suffix(b"}")?;
+        let open = memchr::memrchr(b'{', inner)?;
+        let inner = inner.get(open + 1..)?;
+        let (digits, non_synchronising) = match inner.strip_suffix(b"+") {
+            Some(digits) => (digits, true),
+            None => (inner, false),
+        };
+        if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        // A number beyond 64 bits is still a literal, and over every limit.
+        let octets = std::str::from_utf8(digits)
+            .ok()?
+            .parse()
+            .unwrap_or(u64::MAX);
+        Some(Self {
+            octets,
+            non_synchronising,
+        })
+    }
+}
+
+fn is_append(command: &[u8]) -> bool {
+    let mut words = command.split(|&b| b == b' ');
+    words.next().is_some()
+        && words
+            .next()
+            .is_some_and(|w| w.eq_ignore_ascii_case(b"APPEND"))
+}
+
+fn refuse<S: Stream>(wire: &mut Wire<S>, command: &[u8], literal: Literal) -> Frame {
+    if literal.non_synchronising {
+        // The octets are on their way already and must not be taken for commands.
+        wire.say("* BYE [TOOBIG] Literal too large\r\n");
+        return Frame::Lost;
+    }
+    let tag = super::scan::Scanner::new(command).tag();
+    let tag = tag.as_deref().unwrap_or("*");
+    let verdict = if is_append(command) {
+        "NO [TOOBIG]"
+    } else {
+        "BAD"
+    };
+    wire.say(format!("{tag} {verdict} Literal too large\r\n"));
+    Frame::Refused
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_are_known_at_the_end_of_a_line_only() {
+        let of = |line: &[u8]| Literal::at_end_of(line).map(|l| (l.octets, l.non_synchronising));
+        assert_eq!(of(b"a LOGIN {3}"), Some((3, false)));
+        assert_eq!(of(b"a LOGIN {00000001+}"), Some((1, true)));
+        assert_eq!(of(b"a {99999999999999999999}"), Some((u64::MAX, false)));
+        for none in [
+            &b"a {-1}"[..],
+            b"a {1 }",
+            b"a {+}",
+            b"a {}",
+            b"a {1} ",
+            b"}",
+        ] {
+            assert_eq!(of(none), None);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The real proxy in front of the embedded provider: the service that `run` starts, with a configuration made here.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::folder::Folder;
+use crate::auth::{Authenticator, PasswordError, add_generated};
+use crate::bridge::provider::Provider;
+use crate::config::runtime::{
+    Account, AccountAuth, Accounts, Config, Endpoint, KeySource, Limits, Listener, ListenerTls,
+    LogSettings, SecretSource, StoreSettings, Trust,
+};
+use crate::protocol::{Protocol, TlsMode};
+use crate::relay::{Service, ServiceError};
+use crate::secret::Secret;
+use crate::store::{Store, StoreError};
+
+/// The proxy at work.
+pub(super) struct Proxy {
+    service: Service,
+    store: Store,
+    local_password: Secret,
+    /// Last, so that it goes when nothing uses it any more.
+    _folder: Folder,
+}
+
+/// Why the proxy does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// No folder for the store.
+    #[error("cannot make a folder for it")]
+    Folder(#[source] std::io::Error),
+    /// No store.
+    #[error("cannot open its store")]
+    Store(#[from] StoreError),
+    /// No local password.
+    #[error("cannot make a local password")]
+    Password(#[from] PasswordError),
+    /// No ports.
+    #[error("no free port at {from} or the {PORTS_TRIED} after it")]
+    Ports {
+        /// The port it should have been.
+        from: u16,
+    },
+    /// The service.
+    #[error(transparent)]
+    Service(Box<ServiceError>),
+}
+
+impl Proxy {
+    /// Listens on the ports that mail programs are shown, or the next free ones.
+    pub(super) async fn start(provider: &Provider) -> Result<Self, ProxyError> {
+        let folder = Folder::make().map_err(ProxyError::Folder)?;
+        let config = Arc::new(config(provider, &folder)?);
+        let store = Store::open(&config.store).await?;
+        let local_password = add_generated(&store, Provider::USER, "demo").await?;
+        let authenticator = Arc::new(Authenticator::new(store.clone()));
+        let service = Service::start(config, authenticator).map_err(first)?;
+        Ok(Self {
+            service,
+            store,
+            local_password,
+            _folder: folder,
+        })
+    }
+
+    pub(super) fn addresses(&self) -> Vec<(Protocol, SocketAddr)> {
+        self.service.overview().addresses()
+    }
+
+    pub(super) fn local_password(&self) -> &Secret {
+        &self.local_password
+    }
+
+    pub(super) async fn stop(self) {
+        self.service.drain().await;
+        self.store.close().await;
+    }
+}
+
+fn config(provider: &Provider, folder: &Folder) -> Result<Config, ProxyError> {
+    let write = |name, bytes: &[u8]| folder.write(name, bytes).map_err(ProxyError::Folder);
+    let trust = Trust::CaFile(write("ca.pem", provider.ca_pem().as_bytes())?);
+    let password = write("app-password", provider.app_password().expose())?;
+    let mut listeners = Vec::new();
+    for (protocol, port) in PORTS {
+        listeners.push(Listener {
+            protocol,
+            address: free_from(port)?,
+            tls: ListenerTls::Off,
+            networks: Vec::new(),
+            pin: None,
+        });
+    }
+    Ok(Config {
+        listeners,
+        accounts: Accounts::new(vec![account(provider, &trust, password)]),
+        store: StoreSettings {
+            url: format!("sqlite:{}", folder.path().join("store.db").display()),
+            key: KeySource::File(folder.path().join("store.key")),
+        },
+        state_dir: folder.path().to_owned(),
+        host: Provider::HOST.to_owned(),
+        limits: Limits {
+            sessions: 100,
+            sessions_per_peer: 100,
+            before_login: Duration::from_secs(60),
+            login: Duration::from_secs(25),
+            drain: Duration::from_secs(2),
+        },
+        log: LogSettings {
+            filter: "info".to_owned(),
+            json: false,
+        },
+    })
+}
+
+fn account(provider: &Provider, trust: &Trust, password: PathBuf) -> Account {
+    let endpoint = |protocol| Endpoint {
+        host: Provider::HOST.to_owned(),
+        port: provider.port(protocol),
+        tls: TlsMode::Implicit,
+        trust: trust.clone(),
+        user: Provider::USER.to_owned(),
+    };
+    Account {
+        address: Provider::USER.to_owned(),
+        login_names: Vec::new(),
+        provider: "custom".to_owned(),
+        auth: AccountAuth::Password(SecretSource::File(password)),
+        endpoints: Protocol::ALL
+            .map(|protocol| (protocol, endpoint(protocol)))
+            .into_iter()
+            .collect::<HashMap<_, _>>(),
+    }
+}
+
+/// The first port from `from` on that nobody listens on. Somebody may take it before we do; the service then says so.
+fn free_from(from: u16) -> Result<SocketAddr, ProxyError> {
+    (from..=from.saturating_add(PORTS_TRIED))
+        .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        .find(|address| TcpListener::bind(address).is_ok())
+        .ok_or(ProxyError::Ports { from })
+}
+
+/// One reason is enough here.
+fn first(errors: Vec<ServiceError>) -> ProxyError {
+    match errors.into_iter().next() {
+        Some(error) => ProxyError::Service(Box::new(error)),
+        None => ProxyError::Ports { from: 0 },
+    }
+}
+
+/// The ports that `run` listens on by default.
+const PORTS: [(Protocol, u16); 3] = [
+    (Protocol::Imap, 1143),
+    (Protocol::Pop3, 1110),
+    (Protocol::Smtp, 1025),
+];
+
+/// Ports tried after the first; the three ranges do not meet within it.
+const PORTS_TRIED: u16 = 30;
