@@ -1,0 +1,215 @@
+//! The command line as clap sees it. The texts here are the help, the man page and the completions.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Lets old mail programs and devices keep working with today's mail providers.
+///
+/// mailsluice listens on this machine for plain IMAP, POP3 and SMTP, checks a local password that it made itself, and
+/// forwards over TLS to the provider with the provider's password.
+#[derive(Debug, Parser)]
+#[command(name = "mailsluice", version, after_long_help = FIRST_STEPS)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The configuration file [default: ~/.config/mailsluice/mailsluice.toml].
+    #[arg(long, short, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Set one key of the configuration for this run, like `log.filter=debug`. May be given several times.
+    #[arg(long, short, global = true, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the service in the foreground.
+    ///
+    /// SIGTERM and SIGINT end it: sessions are told and may finish what they are doing. SIGHUP reads the configuration
+    /// again and keeps the open sessions.
+    Run,
+    /// Check the configuration and say everything that is wrong with it.
+    Check(CheckArguments),
+    /// Try it without any account: a provider inside this program, the proxy in front, and what to type into a mail program.
+    Demo(DemoArguments),
+    /// Add, list, show and remove accounts.
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Make, list and revoke the local passwords that mail programs log in with.
+    #[command(subcommand)]
+    Password(PasswordCommand),
+    /// List the providers that are known by name, or those that match a search.
+    Providers(ProvidersArguments),
+    /// Show what the running service is doing.
+    Status(StatusArguments),
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one page a command into a folder.
+    Man {
+        /// The folder to write into.
+        #[arg(value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+    },
+}
+
+/// `check`
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// Also log in at every account's provider with the stored password, on every protocol that is on.
+    #[arg(long)]
+    pub(crate) connect: bool,
+    /// Print one JSON document.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Do what the printed lines say (list, fetch, send, see it arrive), print what was done, and end.
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+/// `account …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Add an account to the configuration file and make its first local password.
+    ///
+    /// The provider is found by the address. The provider's password is asked for and kept encrypted in the store,
+    /// unless one of the --password options says where it comes from. From a script, give it on standard input.
+    Add(AccountAddArguments),
+    /// List the accounts.
+    List(ListArguments),
+    /// Show what to type into a mail program for an account.
+    Show(AccountArguments),
+    /// Remove an account from the configuration file, and its secrets and local passwords from the store.
+    Remove(AccountArguments),
+}
+
+/// `account add`
+#[derive(Debug, Args)]
+pub(crate) struct AccountAddArguments {
+    /// The mail address.
+    pub(crate) address: String,
+    /// The provider's name, where the address does not tell (see `mailsluice providers`).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    /// The mail server, for providers that are a template (hosted Exchange).
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: Option<String>,
+    /// The user name at the provider, where it is not the address.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// A further name mail programs may log in with. May be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) login_name: Vec<String>,
+    #[command(flatten)]
+    pub(crate) password: PasswordSource,
+}
+
+/// Where the provider's password comes from; by default it is asked for and stored.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct PasswordSource {
+    /// The first line of what this command prints is the provider's password.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) password_command: Option<String>,
+    /// The first line of this file is the provider's password.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// The provider's password is in this entry of the system's keyring.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) password_keyring: Option<String>,
+    /// Store nothing: mail programs send the provider's password themselves.
+    #[arg(long)]
+    pub(crate) passthrough: bool,
+}
+
+/// An account named on the command line.
+#[derive(Debug, Args)]
+pub(crate) struct AccountArguments {
+    /// The account's address or one of its login names.
+    pub(crate) address: String,
+}
+
+/// Lists that a script may read.
+#[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    /// Print one JSON document.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `password …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum PasswordCommand {
+    /// Make a local password and show it, once.
+    ///
+    /// Where the output is no terminal, the password alone is printed.
+    Add {
+        /// The account's address.
+        address: String,
+        /// What it is for, to tell it from the others: "old laptop".
+        #[arg(long, default_value = "default")]
+        name: String,
+        /// Choose it yourself: it is asked for, or read from standard input.
+        #[arg(long)]
+        choose: bool,
+    },
+    /// List the local passwords of an account. The passwords themselves are not kept and cannot be shown.
+    List {
+        /// The account's address.
+        address: String,
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a local password. It is refused from the next login on.
+    Revoke {
+        /// The account's address.
+        address: String,
+        /// Which one.
+        #[arg(long, default_value = "default")]
+        name: String,
+    },
+}
+
+/// `providers`
+#[derive(Debug, Args)]
+pub(crate) struct ProvidersArguments {
+    /// Part of a name, a domain or a host.
+    pub(crate) search: Option<String>,
+    /// Print one JSON document.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `status`
+#[derive(Debug, Args)]
+pub(crate) struct StatusArguments {
+    /// Print one JSON document.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const FIRST_STEPS: &str = "\
+First steps:
+  mailsluice demo                       see it work, nothing is stored
+  mailsluice account add anna@gmx.de    asks for the provider's password, shows a local one
+  mailsluice run                        then set the mail program to this machine, port 1143
+  mailsluice status                     what it is doing
+
+Exit codes are those of sysexits.h: 64 usage, 66 no such account, 69 not running or a port
+in use, 77 no permission, 78 configuration.";

@@ -1,0 +1,152 @@
+//! `mailsluice check`: the configuration, and with `--connect` the providers behind it.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::args::CheckArguments;
+use super::context::Context;
+use super::error::CliError;
+use super::exit::Exit;
+use crate::auth::Authenticator;
+use crate::config::Loaded;
+use crate::config::problem::Problems;
+use crate::config::runtime::{Account, Config};
+use crate::protocol::Protocol;
+use crate::relay::Probe;
+
+/// Says everything that is wrong, and whether the logins work.
+pub(crate) fn check(context: &Context, arguments: &CheckArguments) -> Result<Exit, CliError> {
+    let loaded = match context.load_for_service() {
+        Ok(loaded) => loaded,
+        Err(CliError::Config(problems)) if arguments.json => {
+            super::print_json(&mut context.out(), &problem_documents(&problems))?;
+            return Ok(Exit::Config);
+        }
+        Err(error) => return Err(error),
+    };
+    let outcomes = if arguments.connect {
+        super::block_on(log_in_everywhere(context, &loaded, arguments.json))??
+    } else {
+        Vec::new()
+    };
+    let failed = outcomes
+        .iter()
+        .filter(|outcome| outcome.error.is_some())
+        .count();
+    let mut out = context.out();
+    if arguments.json {
+        let logins: Vec<_> = outcomes.iter().map(Outcome::document).collect();
+        let document = json!({ "problems": [], "logins": logins });
+        super::print_json(&mut out, &document)?;
+    } else if failed == 0 {
+        writeln!(out, "{}", summary(&loaded))?;
+    }
+    match (failed, arguments.json) {
+        (0, _) => Ok(Exit::Ok),
+        (_, true) => Ok(Exit::Unavailable),
+        (failed, false) => Err(CliError::Connect {
+            failed,
+            tried: outcomes.len(),
+        }),
+    }
+}
+
+fn summary(loaded: &Loaded) -> String {
+    let from = if loaded.exists {
+        loaded.path.display().to_string()
+    } else {
+        format!("{} does not exist; the defaults", loaded.path.display())
+    };
+    format!(
+        "{from}: all is well, {} accounts, {} listeners",
+        loaded.config.accounts.all.len(),
+        loaded.config.listeners.len()
+    )
+}
+
+fn problem_documents(problems: &Problems) -> serde_json::Value {
+    let list: Vec<_> = problems
+        .iter()
+        .map(|problem| json!({ "place": problem.place().to_string(), "key": problem.key(), "text": problem.to_string() }))
+        .collect();
+    json!({ "problems": list, "logins": [] })
+}
+
+/// One login at one provider.
+struct Outcome {
+    account: String,
+    protocol: Protocol,
+    server: String,
+    error: Option<String>,
+}
+
+impl Outcome {
+    fn document(&self) -> serde_json::Value {
+        json!({
+            "account": self.account,
+            "protocol": self.protocol.name(),
+            "server": self.server,
+            "ok": self.error.is_none(),
+            "error": self.error,
+        })
+    }
+}
+
+/// One after the other: providers count logins, and a wrong password tried at once on three protocols locks accounts.
+async fn log_in_everywhere(
+    context: &Context,
+    loaded: &Loaded,
+    quiet: bool,
+) -> Result<Vec<Outcome>, CliError> {
+    let store = context.store(&loaded.config).await?;
+    let authenticator = Authenticator::new(store.clone());
+    let probe = Probe::new(loaded.config.host.clone(), loaded.config.limits.login);
+    let mut outcomes = Vec::new();
+    for account in mailboxes(&loaded.config) {
+        for protocol in Protocol::ALL {
+            let Some(outcome) = log_in(&authenticator, &probe, account, protocol).await else {
+                continue;
+            };
+            if !quiet {
+                let result = outcome.error.as_deref().unwrap_or("ok");
+                let mut out = context.out();
+                writeln!(
+                    out,
+                    "{} {protocol} at {}: {result}",
+                    outcome.account, outcome.server
+                )?;
+            }
+            outcomes.push(outcome);
+        }
+    }
+    store.close().await;
+    Ok(outcomes)
+}
+
+/// A catch-all entry stands for many mailboxes and is none itself.
+fn mailboxes(config: &Config) -> impl Iterator<Item = &Arc<Account>> {
+    let all = config.accounts.all.iter();
+    all.filter(|account| !account.address.starts_with('*'))
+}
+
+async fn log_in(
+    authenticator: &Authenticator,
+    probe: &Probe,
+    account: &Account,
+    protocol: Protocol,
+) -> Option<Outcome> {
+    let endpoint = account.endpoints.get(&protocol)?;
+    let tried = match authenticator.credential(account, protocol).await {
+        Ok(Some(credential)) => probe.log_in(protocol, endpoint, credential).await,
+        Ok(None) => return None,
+        Err(refusal) => Err(refusal),
+    };
+    Some(Outcome {
+        account: account.address.clone(),
+        protocol,
+        server: format!("{}:{}", endpoint.host, endpoint.port),
+        error: tried.err().map(|refusal| refusal.to_string()),
+    })
+}

@@ -1,0 +1,85 @@
+//! What every command needs: the global flags, the configuration they lead to, and where to print.
+
+use std::io::{self, StdoutLock};
+
+use super::args::Global;
+use super::error::CliError;
+use crate::config::runtime::Config;
+use crate::config::{Flag, LoadRequest, Loaded, load};
+use crate::relay::ServiceError;
+use crate::store::Store;
+
+/// The global flags, understood.
+#[derive(Debug)]
+pub(crate) struct Context {
+    request: LoadRequest,
+}
+
+impl Context {
+    pub(crate) fn new(global: Global) -> Result<Self, CliError> {
+        let flags = global
+            .set
+            .iter()
+            .map(|text| flag(text))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            request: LoadRequest::from_process(global.config, flags),
+        })
+    }
+
+    /// What leads to the configuration.
+    pub(crate) fn request(&self) -> &LoadRequest {
+        &self.request
+    }
+
+    /// The configuration, for commands that look at it or change it.
+    pub(crate) fn load(&self) -> Result<Loaded, CliError> {
+        Ok(load(&self.request)?)
+    }
+
+    /// The configuration as the service needs it: its secrets must be at hand.
+    pub(crate) fn load_for_service(&self) -> Result<Loaded, CliError> {
+        let request = LoadRequest {
+            for_service: true,
+            ..self.request.clone()
+        };
+        Ok(load(&request)?)
+    }
+
+    /// The store the configuration names.
+    pub(crate) async fn store(&self, config: &Config) -> Result<Store, CliError> {
+        Ok(Store::open(&config.store).await?)
+    }
+
+    /// Where results are printed.
+    pub(crate) fn out(&self) -> StdoutLock<'static> {
+        io::stdout().lock()
+    }
+}
+
+/// Listeners that cannot be opened, as problems of the configuration where they are.
+pub(crate) fn ports(loaded: &Loaded, errors: &[ServiceError]) -> CliError {
+    let lines = errors.iter().map(|error| match error.source.io_kind() {
+        Some(io::ErrorKind::AddrInUse) => loaded.port_in_use(&error.listener).to_string(),
+        Some(kind) => format!("{error}: {kind}"),
+        None => format!("{error}: {}", error.source),
+    });
+    CliError::Ports {
+        lines: lines.collect::<Vec<_>>().join("\n"),
+        denied: errors
+            .iter()
+            .any(|error| error.source.io_kind() == Some(io::ErrorKind::PermissionDenied)),
+    }
+}
+
+/// `KEY=VALUE`
+fn flag(text: &str) -> Result<Flag, CliError> {
+    let (key, value) = text.split_once('=').ok_or_else(|| CliError::Set {
+        text: text.split(' ').next().unwrap_or_default().to_owned(),
+    })?;
+    Ok(Flag {
+        name: format!("--set {key}"),
+        key: key.to_owned(),
+        value: value.to_owned(),
+    })
+}

@@ -1,0 +1,108 @@
+//! Why a command did not do what it was asked, and the exit code for it.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::exit::Exit;
+use crate::auth::PasswordError;
+use crate::config::Problems;
+use crate::config::edit::EditError;
+use crate::store::StoreError;
+
+/// A command that failed. Its text is for the person who typed it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// `--set` without `=`.
+    #[error("--set takes KEY=VALUE, like log.filter=debug; {text} has no =")]
+    Set { text: String },
+    /// Everything that is wrong with the configuration, a line each.
+    #[error("the configuration has to be mended first\n{0}")]
+    Config(Problems),
+    /// Listeners that cannot be opened.
+    #[error("not every listener can be opened\n{lines}")]
+    Ports { lines: String, denied: bool },
+    /// No such account.
+    #[error("there is no account {name}; see: mailsluice account list")]
+    NoAccount { name: String },
+    /// No such local password.
+    #[error("{account} has no local password {name}; see: mailsluice password list {account}")]
+    NoPassword { account: String, name: String },
+    /// Nothing matches.
+    #[error("no provider matches {search}; any server can be spelled out, see config/example.toml")]
+    NoProvider { search: String },
+    /// The two typed passwords differ.
+    #[error("the two entries are not the same; nothing was changed")]
+    Mismatch,
+    /// No password was given.
+    #[error("no password was given; nothing was changed")]
+    NoSecret,
+    /// Editing the configuration file failed.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A local password could not be made.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// The control socket.
+    #[cfg(unix)]
+    #[error(transparent)]
+    Control(#[from] crate::web::ControlError),
+    /// The log filter cannot be understood.
+    #[error("log.filter = \"{filter}\" is no filter; write \"info\" or \"mailsluice=debug\"")]
+    LogFilter {
+        filter: String,
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// The demo.
+    #[error(transparent)]
+    Demo(#[from] super::demo::DemoError),
+    /// Accounts that cannot be logged in at their provider.
+    #[error("{failed} of {tried} logins failed")]
+    Connect { failed: usize, tried: usize },
+    /// Signals cannot be listened to.
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+    /// No runtime.
+    #[error("cannot start the runtime")]
+    Runtime(#[source] io::Error),
+    /// Writing a file failed.
+    #[error("cannot write to {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    /// Reading from the terminal or writing to the output failed.
+    #[error("input or output failed")]
+    Io(#[from] io::Error),
+}
+
+impl From<Problems> for CliError {
+    fn from(problems: Problems) -> Self {
+        Self::Config(problems)
+    }
+}
+
+impl CliError {
+    /// Whether the reader of our output has gone, as `head` does.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// The exit code.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Set { .. } => Exit::Usage,
+            Self::Config(_) | Self::LogFilter { .. } => Exit::Config,
+            Self::Ports { denied: true, .. } => Exit::NoPerm,
+            Self::Ports { .. } | Self::Connect { .. } | Self::Demo(_) => Exit::Unavailable,
+            Self::NoAccount { .. } | Self::NoPassword { .. } | Self::NoProvider { .. } => {
+                Exit::NoInput
+            }
+            Self::Mismatch | Self::NoSecret | Self::Password(_) => Exit::DataErr,
+            Self::Edit(_) | Self::Write { .. } => Exit::CantCreat,
+            Self::Store(_) | Self::Io(_) => Exit::IoErr,
+            #[cfg(unix)]
+            Self::Control(_) => Exit::Unavailable,
+            Self::Signals(_) | Self::Runtime(_) => Exit::Software,
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What a person types; the only code that prints.
+//!
+//! Results go to standard output, everything else to standard error. Where a script reads, there is `--json`. The exit
+//! codes are those of `sysexits.h` ([`exit`]).
+
+mod accounts;
+mod args;
+mod check;
+mod context;
+pub mod demo;
+mod error;
+mod exit;
+mod harden;
+mod logging;
+mod manual;
+mod passwords;
+mod prompt;
+mod providers;
+mod run;
+mod settings;
+mod status;
+
+use std::error::Error;
+use std::future::Future;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde::Serialize;
+
+use self::args::{Arguments, Command};
+use self::context::Context;
+use self::error::CliError;
+use self::exit::Exit;
+
+/// The program: reads the arguments, does what they say, and returns a `sysexits.h` code.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Ok
+            }
+            .into();
+        }
+    };
+    match dispatch(arguments) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            report(&error);
+            error.exit().into()
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<Exit, CliError> {
+    let context = Context::new(arguments.global)?;
+    match arguments.command {
+        Command::Run => run::run(&context),
+        Command::Check(arguments) => check::check(&context, &arguments),
+        Command::Demo(arguments) => demo::demo(&arguments),
+        Command::Account(command) => accounts::account(&context, command),
+        Command::Password(command) => passwords::password(&context, command),
+        Command::Providers(arguments) => providers::providers(&context, &arguments),
+        Command::Status(arguments) => status::status(&context, &arguments),
+        Command::Completions { shell } => manual::completions(&context, shell),
+        Command::Man { folder } => manual::man(&context, folder.as_deref()),
+    }
+}
+
+/// The error and everything that led to it, on standard error. A pipe that its reader closed is no news.
+fn report(error: &CliError) {
+    if error.is_broken_pipe() {
+        return;
+    }
+    let mut text = format!("mailsluice: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Runs `task` on a runtime of its own, one thread a core.
+fn block_on<T>(task: impl Future<Output = T>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::Runtime)?;
+    Ok(runtime.block_on(task))
+}
+
+fn print_json(out: &mut impl Write, document: &impl Serialize) -> Result<(), CliError> {
+    serde_json::to_writer_pretty(&mut *out, document).map_err(io::Error::from)?;
+    writeln!(out)?;
+    Ok(())
+}

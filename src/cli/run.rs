@@ -1,0 +1,154 @@
+//! `mailsluice run`: the service in the foreground.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::context::{Context, ports};
+use super::error::CliError;
+use super::exit::Exit;
+use super::{harden, logging};
+use crate::auth::Authenticator;
+use crate::config::Loaded;
+use crate::config::runtime::Config;
+use crate::relay::Service;
+use crate::web::{ListenerView, Status};
+
+/// Runs until a signal ends it.
+pub(crate) fn run(context: &Context) -> Result<Exit, CliError> {
+    let loaded = context.load_for_service()?;
+    logging::start(&loaded.config.log)?;
+    harden::harden();
+    super::block_on(serve(context, loaded))?
+}
+
+async fn serve(context: &Context, loaded: Loaded) -> Result<Exit, CliError> {
+    // Before anything is opened: a signal during the start must not be lost.
+    let mut signals = Signals::listen()?;
+    let store = context.store(&loaded.config).await?;
+    let authenticator = Arc::new(Authenticator::new(store.clone()));
+    let config = Arc::clone(&loaded.config);
+    let mut service = Service::start(Arc::clone(&config), Arc::clone(&authenticator))
+        .map_err(|errors| ports(&loaded, &errors))?;
+    let _control = open_control(&config, &service).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        accounts = config.accounts.all.len(),
+        "ready"
+    );
+    while let Signal::Reload = signals.next().await {
+        reload(context, &authenticator, &mut service);
+    }
+    tracing::info!(open = service.overview().registry().open(), "stopping");
+    let by_themselves = tokio::select! {
+        by_themselves = service.drain() => by_themselves,
+        () = signals.stop_again() => false,
+    };
+    store.close().await;
+    tracing::info!(by_themselves, "stopped");
+    Ok(Exit::Ok)
+}
+
+/// A configuration with a mistake changes nothing: the old one goes on.
+fn reload(context: &Context, authenticator: &Authenticator, service: &mut Service) {
+    let reloaded = context.load_for_service().and_then(|loaded| {
+        let config = Arc::clone(&loaded.config);
+        service
+            .reload(config)
+            .map_err(|errors| ports(&loaded, &errors))
+    });
+    match reloaded {
+        Ok(()) => {
+            authenticator.reloaded();
+            tracing::info!("configuration read again");
+        }
+        Err(error) => tracing::error!(cause = %error, "the old configuration stays"),
+    }
+}
+
+#[cfg(unix)]
+async fn open_control(
+    config: &Config,
+    service: &Service,
+) -> Result<crate::web::ControlSocket, CliError> {
+    let started = Instant::now();
+    let overview = service.overview();
+    let status = move || Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        up_s: started.elapsed().as_secs(),
+        listeners: overview
+            .addresses()
+            .into_iter()
+            .map(|(protocol, address)| ListenerView {
+                protocol: protocol.to_string(),
+                address: address.to_string(),
+            })
+            .collect(),
+        accounts: overview.accounts(),
+        connections: overview.registry().total(),
+        sessions: overview.registry().view(),
+    };
+    Ok(crate::web::ControlSocket::open(&config.state_dir, status).await?)
+}
+
+#[cfg(not(unix))]
+async fn open_control(_config: &Config, _service: &Service) -> Result<(), CliError> {
+    Ok(())
+}
+
+enum Signal {
+    Reload,
+    Stop,
+}
+
+#[cfg(unix)]
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> Result<Self, CliError> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let open = |kind| signal(kind).map_err(CliError::Signals);
+        Ok(Self {
+            terminate: open(SignalKind::terminate())?,
+            interrupt: open(SignalKind::interrupt())?,
+            hangup: open(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.terminate.recv() => Signal::Stop,
+            _ = self.interrupt.recv() => Signal::Stop,
+            _ = self.hangup.recv() => Signal::Reload,
+        }
+    }
+
+    /// A second request to stop: somebody is in a hurry.
+    async fn stop_again(&mut self) {
+        while !matches!(self.next().await, Signal::Stop) {}
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> Result<Self, CliError> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> Signal {
+        let _ = tokio::signal::ctrl_c().await;
+        Signal::Stop
+    }
+
+    async fn stop_again(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}

@@ -1,0 +1,290 @@
+//! `[[listener]]` entries → listeners; without any, one of each protocol on both loopbacks.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use figment::value::Value;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::super::fault::Fault;
+use super::super::file::{ClientTlsWord, ListenerEntry, ProtocolWord};
+use super::super::key::KeyPath;
+use super::super::problem::Place;
+use super::super::read::read;
+use super::super::runtime::{CertificateFiles, Listener, ListenerTls, Pin};
+use super::Check;
+use super::files::Holds;
+use crate::protocol::Protocol;
+
+/// Reads and checks every entry. With each listener comes where it is written.
+pub(in super::super) fn listeners(
+    entries: Vec<Value>,
+    check: &mut Check<'_>,
+) -> Vec<(Listener, Place)> {
+    if entries.is_empty() {
+        return defaults()
+            .map(|listener| (listener, Place::Default))
+            .collect();
+    }
+    let mut taken = HashMap::new();
+    let mut listeners = Vec::new();
+    for (index, entry) in entries.into_iter().enumerate() {
+        let at = KeyPath::root().child("listener").child(index);
+        let Some(entry) = read::<ListenerEntry>(entry, &at, &mut check.report) else {
+            continue;
+        };
+        let place = check.report.sources().place(&at);
+        for listener in listener(&entry, &at, check) {
+            if let Some(fault) = overlap(&mut taken, listener.address) {
+                check.report.add(&address_key(&entry, &at), fault);
+            }
+            listeners.push((listener, place.clone()));
+        }
+    }
+    listeners
+}
+
+fn defaults() -> impl Iterator<Item = Listener> {
+    DEFAULT_PORTS.into_iter().flat_map(|(protocol, port)| {
+        loopbacks(port).map(|address| Listener {
+            protocol,
+            address,
+            tls: ListenerTls::Off,
+            networks: Vec::new(),
+            pin: None,
+        })
+    })
+}
+
+fn loopbacks(port: u16) -> [SocketAddr; 2] {
+    let v4 = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    [v4, v6].map(|ip| SocketAddr::new(ip, port))
+}
+
+/// One listener for each address of the entry; none after a report.
+fn listener(entry: &ListenerEntry, at: &KeyPath, check: &mut Check<'_>) -> Vec<Listener> {
+    let protocol = protocol(entry, at, check);
+    let addresses = addresses(entry, at, protocol, check);
+    let tls = tls(entry, at, check);
+    let networks = networks(entry, at, check);
+    let pin = pin(entry, at, check);
+    let exposed = addresses.iter().flatten().any(|a| !a.ip().is_loopback());
+    let consent = consent(entry, at, exposed, check);
+    let (Some(protocol), Some(addresses), Some(tls)) = (protocol, addresses, tls) else {
+        return Vec::new();
+    };
+    let (Some(networks), Some(pin), true) = (networks, pin, consent) else {
+        return Vec::new();
+    };
+    addresses
+        .into_iter()
+        .map(|address| Listener {
+            protocol,
+            address,
+            tls: tls.clone(),
+            networks: reach(&networks, address),
+            pin: pin.clone(),
+        })
+        .collect()
+}
+
+fn protocol(entry: &ListenerEntry, at: &KeyPath, check: &mut Check<'_>) -> Option<Protocol> {
+    if entry.protocol.is_none() {
+        check.report.add(&at.child("protocol"), Fault::NoProtocol);
+    }
+    entry.protocol.map(|word| match word {
+        ProtocolWord::Imap => Protocol::Imap,
+        ProtocolWord::Pop3 => Protocol::Pop3,
+        ProtocolWord::Smtp => Protocol::Smtp,
+    })
+}
+
+fn addresses(
+    entry: &ListenerEntry,
+    at: &KeyPath,
+    protocol: Option<Protocol>,
+    check: &mut Check<'_>,
+) -> Option<Vec<SocketAddr>> {
+    match (entry.port, &entry.address) {
+        (Some(_), Some(_)) => {
+            check.report.add(&at.child("port"), Fault::PortAndAddress);
+            None
+        }
+        (Some(port), None) => Some(loopbacks(port).to_vec()),
+        (None, None) => {
+            let (_, port) = DEFAULT_PORTS
+                .into_iter()
+                .find(|(p, _)| Some(*p) == protocol)?;
+            Some(loopbacks(port).to_vec())
+        }
+        (None, Some(list)) => {
+            let parsed: Vec<_> = list.0.iter().map(|text| text.parse()).collect();
+            let good = parsed.iter().all(Result::is_ok) && !parsed.is_empty();
+            if !good {
+                check
+                    .report
+                    .add(&at.child("address"), Fault::NotASocketAddress);
+            }
+            good.then(|| parsed.into_iter().flatten().collect())
+        }
+    }
+}
+
+fn tls(entry: &ListenerEntry, at: &KeyPath, check: &mut Check<'_>) -> Option<ListenerTls> {
+    let word = entry.tls.unwrap_or_default();
+    if word == ClientTlsWord::Off {
+        if entry.certificate.is_some() || entry.key.is_some() {
+            check
+                .report
+                .add(&at.child("tls"), Fault::CertificateWithoutTls);
+            return None;
+        }
+        return Some(ListenerTls::Off);
+    }
+    let certificate = pem(
+        &entry.certificate,
+        at.child("certificate"),
+        Holds::Certificates,
+        check,
+    );
+    let key = pem(&entry.key, at.child("key"), Holds::Secret, check);
+    let files = CertificateFiles {
+        certificate: certificate?,
+        key: key?,
+    };
+    Some(match word {
+        ClientTlsWord::Starttls => ListenerTls::StartTls(files),
+        ClientTlsWord::Off | ClientTlsWord::Implicit => ListenerTls::Implicit(files),
+    })
+}
+
+fn pem(
+    path: &Option<String>,
+    key: KeyPath,
+    holds: Holds,
+    check: &mut Check<'_>,
+) -> Option<std::path::PathBuf> {
+    let fault = match path {
+        None => Fault::NoCertificateFiles,
+        Some(path) => {
+            let path = check.path(path);
+            match check.files.check(&path, holds) {
+                None => return Some(path),
+                Some(fault) => fault,
+            }
+        }
+    };
+    check.report.add(&key, fault);
+    None
+}
+
+fn networks(entry: &ListenerEntry, at: &KeyPath, check: &mut Check<'_>) -> Option<Vec<IpNet>> {
+    let mut networks = Vec::new();
+    let mut good = true;
+    for (index, text) in entry.networks.iter().flatten().enumerate() {
+        let host = || text.parse::<IpAddr>().map(IpNet::from).ok();
+        match text.parse::<IpNet>().ok().or_else(host) {
+            Some(network) => networks.push(network),
+            None => {
+                check
+                    .report
+                    .add(&at.child("networks").child(index), Fault::NotANetwork);
+                good = false;
+            }
+        }
+    }
+    good.then_some(networks)
+}
+
+/// Passwords and mail cross a network unencrypted only where the configuration says so, and says which network.
+fn consent(entry: &ListenerEntry, at: &KeyPath, exposed: bool, check: &mut Check<'_>) -> bool {
+    let plain = entry.tls.unwrap_or_default() == ClientTlsWord::Off;
+    let said = entry.allow_plain_from_network == Some(true);
+    let everyone = |text: &String| text.ends_with("/0");
+    let named = entry.networks.iter().flatten().count() > 0;
+    let (key, fault) = if said && !(plain && exposed) {
+        ("allow_plain_from_network", Fault::ConsentWithoutNeed)
+    } else if !(plain && exposed) {
+        return true;
+    } else if !said {
+        ("address", Fault::PlainOnNetwork)
+    } else if !named {
+        ("networks", Fault::PlainWithoutNetworks)
+    } else if entry.networks.iter().flatten().any(everyone) {
+        ("networks", Fault::PlainForEveryone)
+    } else {
+        return true;
+    };
+    check.report.add(&at.child(key), fault);
+    false
+}
+
+/// Off loopback an empty list would read as nobody: there it is everybody, said as such.
+fn reach(networks: &[IpNet], address: SocketAddr) -> Vec<IpNet> {
+    if networks.is_empty() && !address.ip().is_loopback() {
+        return vec![IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
+    }
+    networks.to_vec()
+}
+
+/// The outer `None` comes after a report.
+fn pin(entry: &ListenerEntry, at: &KeyPath, check: &mut Check<'_>) -> Option<Option<Pin>> {
+    match (&entry.account, &entry.provider) {
+        (None, None) => Some(None),
+        (Some(_), Some(_)) => {
+            check.report.add(&at.child("provider"), Fault::TwoPins);
+            None
+        }
+        (Some(address), None) => {
+            let address = address.to_lowercase();
+            let known = check.addresses.contains(&address);
+            if !known {
+                check
+                    .report
+                    .add(&at.child("account"), Fault::NoSuchAccount(address.clone()));
+            }
+            known.then_some(Some(Pin::Account(address)))
+        }
+        (None, Some(name)) => {
+            let provider = check.find_provider(name, &at.child("provider"))?;
+            Some(Some(Pin::Provider(provider.name.clone())))
+        }
+    }
+}
+
+/// Whether another entry has this port already, on this address or on all of its family.
+fn overlap(taken: &mut HashMap<(u16, bool), Vec<IpAddr>>, address: SocketAddr) -> Option<Fault> {
+    if address.port() == ANY_PORT {
+        return None;
+    }
+    let family = taken
+        .entry((address.port(), address.is_ipv4()))
+        .or_default();
+    let ip = address.ip();
+    let clash = |other: &&IpAddr| **other == ip || other.is_unspecified() || ip.is_unspecified();
+    let found = family
+        .iter()
+        .find(clash)
+        .map(|_| Fault::AddressTaken(address));
+    family.push(ip);
+    found
+}
+
+fn address_key(entry: &ListenerEntry, at: &KeyPath) -> KeyPath {
+    at.child(if entry.address.is_some() {
+        "address"
+    } else {
+        "port"
+    })
+}
+
+/// DavMail's and Proton Bridge's ports: above 1024, and known to who has met a local mail gateway before.
+const DEFAULT_PORTS: [(Protocol, u16); 3] = [
+    (Protocol::Imap, 1143),
+    (Protocol::Pop3, 1110),
+    (Protocol::Smtp, 1025),
+];
+
+/// The system chooses.
+const ANY_PORT: u16 = 0;

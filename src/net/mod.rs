@@ -1,0 +1,125 @@
+//! Bytes in and out: listening, dialling, TLS on both legs.
+//!
+//! Knows no protocol: what STARTTLS looks like on the wire is `proto`'s business, only the handshake is ours.
+
+mod dial;
+mod listen;
+mod stream;
+mod tls;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+pub use self::dial::{Dialler, dial};
+pub use self::listen::{Bound, bind};
+pub use self::stream::Stream;
+pub use self::tls::{Acceptor, ClientTlsConfigs, acceptor, handshake};
+
+/// What can go wrong below the protocols. Each variant says whose fault it probably is.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// The port is taken, or needs a privilege.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The name does not resolve: no network, or a typing error in the configuration.
+    #[error("the name {host} cannot be resolved")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// The resolver gave no address.
+    #[error("the name {host} has no address")]
+    NoAddress {
+        /// The name.
+        host: String,
+    },
+    /// No address of the host took the connection; the last one's reason.
+    #[error("{host}:{port} does not take connections")]
+    Connect {
+        /// The name.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What the last address said.
+        source: io::Error,
+    },
+    /// The upstream is this program: connecting would go round in circles.
+    #[error("{address} is a listener of mailsluice itself")]
+    Loop {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The host name cannot stand in a certificate.
+    #[error("{host} is not a valid host name for TLS")]
+    HostName {
+        /// The name.
+        host: String,
+    },
+    /// The certificate does not prove the name, or nobody trusted signed it. Never worked around.
+    #[error("the certificate of {host} is not trusted")]
+    Untrusted {
+        /// The name it should have proved.
+        host: String,
+        /// What rustls said.
+        source: io::Error,
+    },
+    /// The handshake failed otherwise: no common version, no TLS at all, connection lost.
+    #[error("the TLS handshake with {host} failed")]
+    Handshake {
+        /// The peer.
+        host: String,
+        /// What rustls said.
+        source: io::Error,
+    },
+    /// A certificate, key or CA file cannot be used.
+    #[error("{} cannot be used", path.display())]
+    CertificateFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// The TLS library refused the settings: no roots on this system, a key that does not fit its certificate.
+    #[error("TLS cannot be set up")]
+    TlsSetup(#[source] rustls::Error),
+}
+
+impl NetError {
+    /// What kind of trouble the system reported, where it was the system.
+    pub fn io_kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Bind { source, .. }
+            | Self::Resolve { source, .. }
+            | Self::Connect { source, .. }
+            | Self::Untrusted { source, .. }
+            | Self::Handshake { source, .. } => Some(source.kind()),
+            Self::NoAddress { .. }
+            | Self::Loop { .. }
+            | Self::HostName { .. }
+            | Self::CertificateFile { .. }
+            | Self::TlsSetup(_) => None,
+        }
+    }
+
+    /// The phase of a login it belongs to.
+    pub fn phase(&self) -> &'static str {
+        match self {
+            Self::Bind { .. } => "bind",
+            Self::Resolve { .. } | Self::NoAddress { .. } => "dns",
+            Self::Connect { .. } | Self::Loop { .. } => "connect",
+            Self::HostName { .. }
+            | Self::Untrusted { .. }
+            | Self::Handshake { .. }
+            | Self::CertificateFile { .. }
+            | Self::TlsSetup(_) => "tls",
+        }
+    }
+}

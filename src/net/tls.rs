@@ -1,0 +1,327 @@
+//! TLS settings, shared by all sessions, and the handshake towards an upstream.
+//!
+//! One client configuration per kind of trust, so that sessions are resumed. Verification cannot be switched off: what
+//! can be chosen is whom to trust ([`Trust`]).
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig,
+    SignatureScheme,
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::{NetError, Stream};
+use crate::config::runtime::{CertificateFiles, Trust};
+use crate::protocol::Protocol;
+
+/// Client configurations by what they trust. Cheap to clone; made when first needed.
+#[derive(Clone, Debug, Default)]
+pub struct ClientTlsConfigs {
+    made: Arc<DashMap<Trust, Arc<ClientConfig>>>,
+}
+
+impl ClientTlsConfigs {
+    /// The configuration for `trust`. Reads files the first time, on a thread that may block.
+    pub async fn of(&self, trust: &Trust) -> Result<Arc<ClientConfig>, NetError> {
+        if let Some(config) = self.made.get(trust).map(|entry| Arc::clone(&entry)) {
+            return Ok(config);
+        }
+        let wanted = trust.clone();
+        let config = tokio::task::spawn_blocking(move || client_config(&wanted))
+            .await
+            .map_err(|_| NetError::TlsSetup(rustls::Error::General("interrupted".into())))??;
+        let entry = self.made.entry(trust.clone()).or_insert(config);
+        Ok(Arc::clone(&entry))
+    }
+
+    /// Forgets what was read from files, as after a reload. Sessions under way keep theirs.
+    pub fn forget_files(&self) {
+        self.made
+            .retain(|trust, _| !matches!(trust, Trust::CaFile(_)));
+    }
+}
+
+/// The handshake with an upstream; afterwards its name is proved.
+pub async fn handshake(
+    config: Arc<ClientConfig>,
+    host: &str,
+    stream: TcpStream,
+) -> Result<Stream, NetError> {
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| NetError::HostName {
+        host: host.to_owned(),
+    })?;
+    match TlsConnector::from(config).connect(name, stream).await {
+        Ok(tls) => Ok(Stream::Client(Box::new(tls))),
+        Err(source) if is_about_the_certificate(&source) => Err(NetError::Untrusted {
+            host: host.to_owned(),
+            source,
+        }),
+        Err(source) => Err(NetError::Handshake {
+            host: host.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// TLS towards clients: our certificate and its key.
+#[derive(Clone, Debug)]
+pub struct Acceptor(Arc<ServerConfig>);
+
+impl Acceptor {
+    /// The handshake with a client. The caller sets the deadline.
+    pub async fn accept(&self, tcp: TcpStream) -> io::Result<Stream> {
+        let tls = TlsAcceptor::from(Arc::clone(&self.0)).accept(tcp).await?;
+        Ok(Stream::Server(Box::new(tls)))
+    }
+}
+
+/// What the client leg presents. A client that names application protocols by ALPN and not ours is turned away (ALPACA).
+pub fn acceptor(files: &CertificateFiles, protocol: Protocol) -> Result<Acceptor, NetError> {
+    let chain = certificates(&files.certificate)?;
+    let key =
+        PrivateKeyDer::from_pem_file(&files.key).map_err(|source| NetError::CertificateFile {
+            path: files.key.clone(),
+            source,
+        })?;
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(NetError::TlsSetup)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(NetError::TlsSetup)?;
+    config.alpn_protocols = vec![protocol.name().as_bytes().to_vec()];
+    Ok(Acceptor(Arc::new(config)))
+}
+
+fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, NetError> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(NetError::TlsSetup)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier(trust)?);
+    let mut config = builder.with_no_client_auth();
+    config.resumption = Resumption::in_memory_sessions(RESUMED_SESSIONS);
+    Ok(Arc::new(config))
+}
+
+fn verifier(trust: &Trust) -> Result<Arc<dyn ServerCertVerifier>, NetError> {
+    match trust {
+        Trust::Platform => {
+            let platform = rustls_platform_verifier::Verifier::new(provider());
+            Ok(Arc::new(platform.map_err(NetError::TlsSetup)?))
+        }
+        Trust::CaFile(path) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates(path)? {
+                roots.add(certificate).map_err(NetError::TlsSetup)?;
+            }
+            let verifier =
+                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+            Ok(verifier
+                .map_err(|error| NetError::TlsSetup(rustls::Error::General(error.to_string())))?)
+        }
+        Trust::PublicKey(sha256) => Ok(Arc::new(PublicKeyVerifier {
+            sha256: *sha256,
+            provider: provider(),
+        })),
+    }
+}
+
+/// All certificates of a PEM file; a file without any is an error.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, NetError> {
+    let unusable = |source| NetError::CertificateFile {
+        path: path.to_owned(),
+        source,
+    };
+    let found = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(unusable)?;
+    if found.is_empty() {
+        return Err(unusable(rustls::pki_types::pem::Error::NoItemsFound));
+    }
+    Ok(found)
+}
+
+fn is_about_the_certificate(error: &io::Error) -> bool {
+    error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+        .is_some_and(|error| {
+            matches!(
+                error,
+                rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented
+            )
+        })
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// Trusts one public key, whatever signed it and until whenever: the user pinned it.
+#[derive(Debug)]
+struct PublicKeyVerifier {
+    sha256: [u8; 32],
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for PublicKeyVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let certificate = webpki::EndEntityCert::try_from(end_entity)
+            .map_err(|_| rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
+        let key = certificate.subject_public_key_info();
+        let digest = aws_lc_rs_digest(&key);
+        if digest == self.sha256 {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::ApplicationVerificationFailure,
+            ))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+fn aws_lc_rs_digest(bytes: &[u8]) -> [u8; 32] {
+    let digest = ::aws_lc_rs::digest::digest(&::aws_lc_rs::digest::SHA256, bytes);
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(digest.as_ref());
+    sha256
+}
+
+/// Tickets kept for all upstream names together. rustls keeps 8 a name; with fewer than the sessions that log in at
+/// once, every tenth handshake is a full one.
+const RESUMED_SESSIONS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Site {
+        folder: tempfile::TempDir,
+        files: CertificateFiles,
+        spki: [u8; 32],
+    }
+
+    fn site(name: &str) -> Site {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let files = CertificateFiles {
+            certificate: folder.path().join("cert.pem"),
+            key: folder.path().join("key.pem"),
+        };
+        std::fs::write(&files.certificate, made.cert.pem()).unwrap();
+        std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+        let spki = aws_lc_rs_digest(
+            &webpki::EndEntityCert::try_from(made.cert.der())
+                .unwrap()
+                .subject_public_key_info(),
+        );
+        Site {
+            folder,
+            files,
+            spki,
+        }
+    }
+
+    /// Connects with `trust` to a server that presents `site` and expects it to be called `host`.
+    async fn connect(site: &Site, trust: Trust, host: &str) -> Result<Stream, NetError> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let acceptor = acceptor(&site.files, Protocol::Imap).unwrap();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let _tls = acceptor.accept(stream).await;
+        });
+        let config = ClientTlsConfigs::default().of(&trust).await?;
+        handshake(config, host, TcpStream::connect(address).await.unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn only_the_right_name_under_the_right_root_is_trusted() {
+        let site = site("mail.test");
+        let ca = Trust::CaFile(site.files.certificate.clone());
+        assert!(connect(&site, ca.clone(), "mail.test").await.is_ok());
+        let error = connect(&site, ca, "other.test").await.unwrap_err();
+        assert!(matches!(error, NetError::Untrusted { .. }), "{error:?}");
+        let error = connect(&site, Trust::Platform, "mail.test").await;
+        assert!(matches!(
+            error.unwrap_err(),
+            NetError::Untrusted { .. } | NetError::TlsSetup(_)
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_pinned_key_is_trusted_under_any_name_and_no_other_key_is() {
+        let site = site("whatever.test");
+        assert!(
+            connect(&site, Trust::PublicKey(site.spki), "mail.test")
+                .await
+                .is_ok()
+        );
+        let error = connect(&site, Trust::PublicKey([7; 32]), "whatever.test").await;
+        assert!(matches!(error.unwrap_err(), NetError::Untrusted { .. }));
+    }
+
+    #[tokio::test]
+    async fn an_empty_ca_file_is_named() {
+        let site = site("mail.test");
+        let path = site.folder.path().join("empty.pem");
+        std::fs::write(&path, "").unwrap();
+        let error = ClientTlsConfigs::default()
+            .of(&Trust::CaFile(path.clone()))
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("empty.pem"), "{error}");
+    }
+}

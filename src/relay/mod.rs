@@ -1,0 +1,21 @@
+//! Who drives whom: the one engine that runs a session, whatever its protocol.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `service.rs` | binds the listeners, accepts, admits, reloads, drains |
+//! | `session.rs` | one session from accept to its one log line |
+//! | `login.rs` | drives the client-facing dialogue to a login |
+//! | `connect.rs` | dials the upstream and drives its dialogue to "authenticated" |
+//! | `copy.rs` | the two directions after login, with the watch between them |
+//! | `registry.rs` | the open sessions, for `status` and for the log |
+
+mod connect;
+mod copy;
+mod login;
+mod registry;
+mod service;
+mod session;
+
+pub use self::connect::Probe;
+pub use self::registry::{Registry, SessionRecord, SessionView};
+pub use self::service::{Overview, Service, ServiceError};
