@@ -538,7 +538,7 @@ fn without_a_file_there_are_listeners_on_both_loopbacks_and_no_accounts() {
         limits,
         state_dir,
         ..
-    } = loaded.config;
+    } = &*loaded.config;
     let addresses: Vec<_> = listeners
         .iter()
         .map(|l| format!("{} {}", l.protocol, l.address))
@@ -553,7 +553,7 @@ fn without_a_file_there_are_listeners_on_both_loopbacks_and_no_accounts() {
     ];
     assert_eq!(addresses, expected);
     assert!(accounts.all.is_empty());
-    assert_eq!(state_dir, home.path().join(".local/state/mailsluice"));
+    assert_eq!(*state_dir, home.path().join(".local/state/mailsluice"));
     assert_eq!(
         store.url,
         format!("sqlite:{}", state_dir.join("mailsluice.db").display())
@@ -578,7 +578,7 @@ fn a_named_file_must_exist() {
 #[test]
 fn flags_come_before_the_environment_and_that_before_the_file() {
     let mut request = request_for_text("host = \"file.example\"\n[log]\nfilter = \"warn\"\n");
-    let host = |request: &LoadRequest| load(request).unwrap().config.host;
+    let host = |request: &LoadRequest| load(request).unwrap().config.host.clone();
     assert_eq!(host(&request), "file.example");
     request.environment.insert(
         "MAILSLUICE_HOST".to_owned(),
@@ -604,11 +604,8 @@ fn defaults_are_shared_and_an_account_comes_first() {
     write_private(&folder.path().join("Anna.txt"), "x");
     let mut request = request_for_text(text);
     request.path = Some(folder.path().join("x.toml"));
-    let accounts = load(&request)
-        .unwrap_or_else(|p| panic!("{p}"))
-        .config
-        .accounts
-        .all;
+    let config = load(&request).unwrap_or_else(|p| panic!("{p}")).config;
+    let accounts = &config.accounts.all;
     let [anna, eva] = accounts.as_slice() else {
         panic!("two accounts")
     };
@@ -647,7 +644,8 @@ fn ten_thousand_accounts_load_and_each_is_found() {
             format!("{address}\nlogin_names = [\"alias{n}\"]\npassword = \"stored\"\n")
         })
         .collect();
-    let accounts = load_text(&text).unwrap().config.accounts;
+    let config = load_text(&text).unwrap().config;
+    let accounts = &config.accounts;
     assert_eq!(accounts.all.len(), 10_000);
     for n in [0, 4_999, 9_999] {
         for name in [
