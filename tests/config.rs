@@ -664,6 +664,18 @@ fn defaults_are_shared_and_an_account_comes_first() {
 }
 
 #[test]
+fn a_shared_host_is_for_those_that_need_one() {
+    let text = "[defaults]\nhost = \"mail.x.de\"\npassword = \"stored\"\n\
+                [[account]]\naddress = \"a@gmx.de\"\n[[account]]\naddress = \"b@x.de\"\n";
+    let accounts = load_text(text).unwrap().config.accounts.all;
+    let hosts: Vec<_> = accounts
+        .iter()
+        .map(|a| a.endpoints[&Protocol::Imap].host.as_str())
+        .collect();
+    assert_eq!(hosts, ["imap.gmx.net", "mail.x.de"]);
+}
+
+#[test]
 fn a_users_provider_replaces_a_built_in_one() {
     let folder = tempfile::tempdir().unwrap();
     let mine = "[[provider]]\nname = \"gmx\"\ntitle = \"Mine\"\ndomains = [\"gmx.de\"]\n\
