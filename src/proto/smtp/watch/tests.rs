@@ -1,11 +1,12 @@
 //! The watch under any split and any interleaving of its two legs. Single rules are in `tests/transcripts/smtp/`.
 
+use memchr::memchr;
 use proptest::prelude::*;
 
+use super::queue::QUEUE_MAX;
 use super::*;
 use crate::proto::dialogue::ClientTls;
 use crate::proto::flow::Piece;
-use crate::proto::smtp::queue::QUEUE_MAX;
 
 fn watch(keywords: &[&str]) -> SmtpWatch {
     let settings = LoginSettings {
