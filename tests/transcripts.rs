@@ -1,5 +1,5 @@
-//! Every file of `tests/transcripts/` replayed against the dialogues in memory: whole, byte by byte, and with a client
-//! that is one turn ahead. `TRANSCRIPT=part-of-a-name` narrows it to some files.
+//! Every file of `tests/transcripts/` replayed against the dialogues in memory: whole, byte by byte, in uneven pieces, and
+//! with a client that is one turn ahead. `TRANSCRIPT=part-of-a-name` narrows it to some files.
 
 use std::fs;
 use std::path::{Path, PathBuf};

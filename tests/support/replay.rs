@@ -17,12 +17,14 @@ pub(crate) enum Mode {
     Whole,
     /// One byte at a time.
     Bytewise,
+    /// In pieces of uneven length, which end inside lines and go across their ends.
+    Pieces,
     /// Whole, and the client is always one turn ahead: what it says next is already in the same piece.
     Trailing,
 }
 
 impl Mode {
-    pub(crate) const ALL: [Self; 3] = [Self::Whole, Self::Bytewise, Self::Trailing];
+    pub(crate) const ALL: [Self; 4] = [Self::Whole, Self::Bytewise, Self::Pieces, Self::Trailing];
 }
 
 /// Where and how a session differs from its transcript.
@@ -65,12 +67,11 @@ fn play(transcript: &Transcript, mode: Mode, line: &mut usize) -> Result<(), Fou
         while let Some(due) = schedule.next_if(|due| due.turn == index) {
             *line = due.line;
             match due.feed {
-                Feed::Bytes(leg, bytes) if mode == Mode::Bytewise => {
-                    for byte in bytes {
-                        session.arrive(leg, &[byte])?;
+                Feed::Bytes(leg, bytes) => {
+                    for piece in pieces(&bytes, mode) {
+                        session.arrive(leg, piece)?;
                     }
                 }
-                Feed::Bytes(leg, bytes) => session.arrive(leg, &bytes)?,
                 Feed::Event(input) => session.input(input)?,
             }
         }
@@ -80,6 +81,23 @@ fn play(transcript: &Transcript, mode: Mode, line: &mut usize) -> Result<(), Fou
         compare_outcomes(turns, index, &session.said.outcomes, mode, line)?;
     }
     session.finish()
+}
+
+/// `bytes` as they arrive in this mode.
+fn pieces(bytes: &[u8], mode: Mode) -> Vec<&[u8]> {
+    let mut lengths: Box<dyn Iterator<Item = usize>> = match mode {
+        Mode::Whole | Mode::Trailing => Box::new(std::iter::repeat(bytes.len())),
+        Mode::Bytewise => Box::new(std::iter::repeat(1)),
+        Mode::Pieces => Box::new(UNEVEN.into_iter().cycle()),
+    };
+    let (mut rest, mut pieces) = (bytes, Vec::new());
+    while !rest.is_empty() {
+        let length = lengths.next().unwrap_or(1).min(rest.len());
+        let (piece, behind) = rest.split_at(length);
+        pieces.push(piece);
+        rest = behind;
+    }
+    pieces
 }
 
 /// One thing to give to the session, and when.
@@ -239,6 +257,9 @@ fn show(bytes: &[u8]) -> String {
     };
     format!("\"{}\"{cut}", shown.escape_ascii())
 }
+
+/// Lengths without a common measure, so that every place of a line is a cut in one file or another.
+const UNEVEN: [usize; 8] = [3, 11, 2, 29, 5, 1, 17, 7];
 
 /// How much of a difference is printed.
 const SHOWN: usize = 160;
