@@ -65,7 +65,7 @@
 
 pub mod auth;
 pub mod bridge;
-// pub mod cli;
+pub mod cli;
 pub mod config;
 pub mod net;
 pub mod proto;

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use crate::store::{KeyringError, StoreError};
 
-/// Why a local password could not be made.
+/// Why a local password could not be made or checked.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
     /// Empty, or nothing but white space.
     #[error("a local password must not be blank")]
     Blank,
-    /// Shorter than [`super::local_passwords::CHOSEN_MIN`].
+    /// Too short to be worth hashing.
     #[error(
         "a chosen local password has at least {} characters; or let mailsluice generate one",
         super::local_passwords::CHOSEN_MIN
@@ -28,11 +28,13 @@ pub enum PasswordError {
         "a chosen local password holds only plain letters, digits, spaces and signs (printable ASCII)"
     )]
     NotAscii,
-    /// Hashing failed: no random bytes, or no memory.
-    #[error("hashing the local password failed; there may be too little memory")]
+    /// Hashing failed: no random bytes, no memory, or a verifier of a kind that this version does not know.
+    #[error(
+        "hashing the local password failed; there may be too little memory, or the store is from a newer version"
+    )]
     Hashing,
     /// The store.
-    #[error("cannot keep the local password")]
+    #[error("the store failed")]
     Store(#[from] StoreError),
 }
 

@@ -1,14 +1,23 @@
 //! The authenticator as the relay sees it: names, passwords and upstream decisions in; grants and refusals out.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::local_check::FAILURE_ANSWER;
 use super::*;
 use crate::config::runtime::{
-    Accounts, Endpoint, KeySource, Limits, LogSettings, StoreSettings, Trust,
+    Account, AccountAuth, Accounts, Config, Endpoint, KeySource, Limits, LogSettings, SecretSource,
+    StoreSettings, Trust,
 };
-use crate::protocol::TlsMode;
-use crate::store::StoreError;
+use crate::proto::dialogue::{Credential, LoginAttempt};
+use crate::proto::refusal::{Cause, Refusal};
+use crate::protocol::{Protocol, TlsMode};
+use crate::secret::Secret;
+use crate::store::{Store, StoreError};
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const CANARY: &str = "canary-51c0-secret";

@@ -1,7 +1,7 @@
 //! `mailsluice account`: the accounts of the configuration file and what the store keeps for them.
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::args::{AccountAddArguments, AccountArguments, AccountCommand, ListArguments};
@@ -11,7 +11,8 @@ use super::exit::Exit;
 use super::{passwords, prompt, settings};
 use crate::config::edit::{NewAccount, new_file, with_account, without_account, write};
 use crate::config::runtime::{Account, AccountAuth, Config, SecretSource};
-use crate::config::{LoadRequest, Loaded, load};
+use crate::config::{Found, LoadRequest, Loaded, load};
+use crate::protocol::Protocol;
 use crate::secret::Secret;
 
 /// Does what was asked with accounts.
@@ -24,16 +25,28 @@ pub(crate) fn account(context: &Context, command: AccountCommand) -> Result<Exit
     }
 }
 
-/// The account a person means: its address or one of its login names.
+/// The account a person means, by the same rules as a login: its address, an alias, a local part, or a name that a
+/// catch-all entry takes. A catch-all entry itself is named as it is written.
 pub(crate) fn find(config: &Config, name: &str) -> Result<Arc<Account>, CliError> {
-    let name = name.to_lowercase();
-    config
+    let written = config
         .accounts
         .all
         .iter()
-        .find(|account| account.address == name || account.login_names.contains(&name))
+        .find(|account| account.address == name.to_lowercase());
+    let routed = || {
+        Protocol::ALL.into_iter().find_map(|protocol| {
+            match config.accounts.find(protocol, name, None) {
+                Found::Account(account) | Found::ProtocolOff(account) => Some(account),
+                Found::Unknown => None,
+            }
+        })
+    };
+    written
         .map(Arc::clone)
-        .ok_or(CliError::NoAccount { name })
+        .or_else(routed)
+        .ok_or_else(|| CliError::NoAccount {
+            name: name.to_owned(),
+        })
 }
 
 /// First everything is checked, then the secret is stored, then the file written, then a local password made: whatever
@@ -50,10 +63,14 @@ fn add(context: &Context, arguments: AccountAddArguments) -> Result<Exit, CliErr
     })?;
     let account = find(&loaded.config, &address)?;
     let secret = match &account.auth {
-        AccountAuth::Password(SecretSource::Stored) => Some(ask_for_provider_password(&loaded, &account)?),
+        AccountAuth::Password(SecretSource::Stored) => {
+            Some(ask_for_provider_password(&loaded, &account)?)
+        }
         _ => None,
     };
-    super::block_on(finish_adding(context, &loaded, &account, secret, &path, &after))??;
+    super::block_on(finish_adding(
+        context, &loaded, &account, secret, &path, &after,
+    ))??;
     Ok(Exit::Ok)
 }
 
@@ -62,7 +79,7 @@ async fn finish_adding(
     loaded: &Loaded,
     account: &Account,
     secret: Option<Secret>,
-    path: &PathBuf,
+    path: &Path,
     text: &str,
 ) -> Result<(), CliError> {
     let store = context.store(&loaded.config).await?;
@@ -77,12 +94,15 @@ async fn finish_adding(
     let mut out = std::io::stderr();
     writeln!(out, "Added to {}.", path.display())?;
     settings::write(&mut out, &loaded.config, account)?;
-    writeln!(out, "A running mailsluice learns of it by SIGHUP (systemctl reload mailsluice).")?;
+    writeln!(
+        out,
+        "A running mailsluice learns of it by SIGHUP (systemctl reload mailsluice)."
+    )?;
     Ok(())
 }
 
 /// The file as it is, or the text a new one begins with.
-fn current_text(path: &PathBuf) -> Result<String, CliError> {
+fn current_text(path: &Path) -> Result<String, CliError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(new_file().to_owned()),
@@ -141,13 +161,22 @@ fn list(context: &Context, arguments: &ListArguments) -> Result<Exit, CliError> 
         return Ok(Exit::Ok);
     }
     if accounts.is_empty() {
-        writeln!(out, "no accounts yet; add one: mailsluice account add you@example.org")?;
+        writeln!(
+            out,
+            "no accounts yet; add one: mailsluice account add you@example.org"
+        )?;
     }
     for account in accounts {
         let mut protocols: Vec<_> = account.endpoints.keys().collect();
         protocols.sort();
         let names: Vec<_> = protocols.into_iter().map(|p| p.name()).collect();
-        writeln!(out, "{:32} {:16} {}", account.address, account.provider, names.join(" "))?;
+        writeln!(
+            out,
+            "{:32} {:16} {}",
+            account.address,
+            account.provider,
+            names.join(" ")
+        )?;
     }
     Ok(Exit::Ok)
 }

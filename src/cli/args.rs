@@ -204,7 +204,6 @@ pub(crate) struct StatusArguments {
     pub(crate) json: bool,
 }
 
-
 const FIRST_STEPS: &str = "\
 First steps:
   mailsluice demo                       see it work, nothing is stored

@@ -10,9 +10,9 @@ use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use crate::auth::Authenticator;
+use crate::config::Loaded;
 use crate::config::problem::Problems;
-use crate::config::runtime::{Account, AccountAuth, Config};
-use crate::config::{Loaded, load};
+use crate::config::runtime::{Account, Config};
 use crate::protocol::Protocol;
 use crate::relay::Probe;
 
@@ -31,7 +31,10 @@ pub(crate) fn check(context: &Context, arguments: &CheckArguments) -> Result<Exi
     } else {
         Vec::new()
     };
-    let failed = outcomes.iter().filter(|outcome| outcome.error.is_some()).count();
+    let failed = outcomes
+        .iter()
+        .filter(|outcome| outcome.error.is_some())
+        .count();
     let mut out = context.out();
     if arguments.json {
         let logins: Vec<_> = outcomes.iter().map(Outcome::document).collect();
@@ -101,7 +104,7 @@ async fn log_in_everywhere(
     let authenticator = Authenticator::new(store.clone());
     let probe = Probe::new(loaded.config.host.clone(), loaded.config.limits.login);
     let mut outcomes = Vec::new();
-    for account in accounts_with_password(&loaded.config) {
+    for account in mailboxes(&loaded.config) {
         for protocol in Protocol::ALL {
             let Some(outcome) = log_in(&authenticator, &probe, account, protocol).await else {
                 continue;
@@ -109,7 +112,11 @@ async fn log_in_everywhere(
             if !quiet {
                 let result = outcome.error.as_deref().unwrap_or("ok");
                 let mut out = context.out();
-                writeln!(out, "{} {protocol} at {}: {result}", outcome.account, outcome.server)?;
+                writeln!(
+                    out,
+                    "{} {protocol} at {}: {result}",
+                    outcome.account, outcome.server
+                )?;
             }
             outcomes.push(outcome);
         }
@@ -118,11 +125,10 @@ async fn log_in_everywhere(
     Ok(outcomes)
 }
 
-/// Pass-through and catch-all accounts have no password of their own to try.
-fn accounts_with_password(config: &Config) -> impl Iterator<Item = &Arc<Account>> {
-    config.accounts.all.iter().filter(|account| {
-        matches!(account.auth, AccountAuth::Password(_)) && !account.address.starts_with('*')
-    })
+/// A catch-all entry stands for many mailboxes and is none itself.
+fn mailboxes(config: &Config) -> impl Iterator<Item = &Arc<Account>> {
+    let all = config.accounts.all.iter();
+    all.filter(|account| !account.address.starts_with('*'))
 }
 
 async fn log_in(
@@ -133,7 +139,8 @@ async fn log_in(
 ) -> Option<Outcome> {
     let endpoint = account.endpoints.get(&protocol)?;
     let tried = match authenticator.credential(account, protocol).await {
-        Ok(credential) => probe.log_in(protocol, endpoint, credential).await,
+        Ok(Some(credential)) => probe.log_in(protocol, endpoint, credential).await,
+        Ok(None) => return None,
         Err(refusal) => Err(refusal),
     };
     Some(Outcome {

@@ -17,7 +17,11 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(global: Global) -> Result<Self, CliError> {
-        let flags = global.set.iter().map(|text| flag(text)).collect::<Result<_, _>>()?;
+        let flags = global
+            .set
+            .iter()
+            .map(|text| flag(text))
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             request: LoadRequest::from_process(global.config, flags),
         })

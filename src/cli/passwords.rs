@@ -12,7 +12,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::{accounts, prompt};
 use crate::auth::{add_chosen, add_generated};
-use crate::store::{LocalPassword, Store, StoreError};
+use crate::store::{LocalPassword, Store};
 
 /// Does what was asked with the local passwords of one account.
 pub(crate) fn password(context: &Context, command: PasswordCommand) -> Result<Exit, CliError> {
@@ -27,7 +27,9 @@ pub(crate) fn password(context: &Context, command: PasswordCommand) -> Result<Ex
         let store = context.store(&loaded.config).await?;
         let done = match command {
             PasswordCommand::Add {
-                name, choose: false, ..
+                name,
+                choose: false,
+                ..
             } => generate(context, &store, &account.address, &name).await,
             PasswordCommand::Add { name, .. } => choose(&store, &account.address, &name).await,
             PasswordCommand::List { json, .. } => {
@@ -55,9 +57,15 @@ pub(crate) async fn generate(
         writeln!(out)?;
         return Ok(());
     }
-    write!(out, "Local password \"{name}\" for {account}, shown only now:\n\n    ")?;
+    write!(
+        out,
+        "Local password \"{name}\" for {account}, shown only now:\n\n    "
+    )?;
     out.write_all(shown.expose())?;
-    writeln!(out, "\n\nDashes and upper or lower case do not matter when it is typed.")?;
+    writeln!(
+        out,
+        "\n\nDashes and upper or lower case do not matter when it is typed."
+    )?;
     Ok(())
 }
 
@@ -67,12 +75,7 @@ async fn choose(store: &Store, account: &str, name: &str) -> Result<(), CliError
     Ok(())
 }
 
-async fn list(
-    context: &Context,
-    store: &Store,
-    account: &str,
-    json: bool,
-) -> Result<(), CliError> {
+async fn list(context: &Context, store: &Store, account: &str, json: bool) -> Result<(), CliError> {
     let passwords = store.local_passwords(account).await?;
     let mut out = context.out();
     if json {
@@ -90,7 +93,10 @@ async fn list(
         return super::print_json(&mut out, &documents);
     }
     if passwords.is_empty() {
-        writeln!(out, "{account} has no local password; make one: mailsluice password add {account}")?;
+        writeln!(
+            out,
+            "{account} has no local password; make one: mailsluice password add {account}"
+        )?;
     }
     for password in &passwords {
         writeln!(out, "{}", line(password))?;
@@ -99,13 +105,13 @@ async fn list(
 }
 
 async fn revoke(store: &Store, account: &str, name: &str) -> Result<(), CliError> {
-    match store.revoke_local_password(account, name).await {
-        Err(StoreError::NoSuchPassword { .. }) => Err(CliError::NoPassword {
-            account: account.to_owned(),
-            name: name.to_owned(),
-        }),
-        other => Ok(other?),
+    if store.revoke_local_password(account, name).await? {
+        return Ok(());
     }
+    Err(CliError::NoPassword {
+        account: account.to_owned(),
+        name: name.to_owned(),
+    })
 }
 
 fn line(password: &LocalPassword) -> String {
@@ -125,5 +131,8 @@ fn line(password: &LocalPassword) -> String {
 /// The day of a Unix time, in UTC.
 fn day(unix: i64) -> Option<String> {
     let format = format_description!("[year]-[month]-[day]");
-    OffsetDateTime::from_unix_timestamp(unix).ok()?.format(format).ok()
+    OffsetDateTime::from_unix_timestamp(unix)
+        .ok()?
+        .format(format)
+        .ok()
 }

@@ -26,12 +26,21 @@ pub(crate) fn providers(
     };
     let mut out = context.out();
     if arguments.json {
-        super::print_json(&mut out, &found.iter().map(|p| document(p)).collect::<Vec<_>>())?;
+        super::print_json(
+            &mut out,
+            &found.iter().map(|p| document(p)).collect::<Vec<_>>(),
+        )?;
     } else if let ([provider], Some(_)) = (found.as_slice(), &arguments.search) {
         detail(&mut out, provider)?;
     } else {
         for provider in &found {
-            writeln!(out, "{:22} {:26} {}", provider.name, provider.title, domains(provider))?;
+            writeln!(
+                out,
+                "{:22} {:26} {}",
+                provider.name,
+                provider.title,
+                domains(provider)
+            )?;
         }
     }
     match (&arguments.search, found.is_empty()) {
@@ -43,9 +52,18 @@ pub(crate) fn providers(
 }
 
 fn domains(provider: &Provider) -> String {
-    let shown: Vec<_> = provider.domains.iter().take(SHOWN).map(String::as_str).collect();
+    let shown: Vec<_> = provider
+        .domains
+        .iter()
+        .take(SHOWN)
+        .map(String::as_str)
+        .collect();
     let more = provider.domains.len().saturating_sub(SHOWN);
-    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let rest = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
     shown.join(", ") + &rest
 }
 

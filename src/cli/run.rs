@@ -3,42 +3,40 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::context::Context;
+use super::context::{Context, ports};
 use super::error::CliError;
 use super::exit::Exit;
 use super::{harden, logging};
 use crate::auth::Authenticator;
+use crate::config::Loaded;
 use crate::config::runtime::Config;
 use crate::relay::Service;
-use crate::store::Store;
 use crate::web::{ListenerView, Status};
 
 /// Runs until a signal ends it.
 pub(crate) fn run(context: &Context) -> Result<Exit, CliError> {
-    let config = Arc::new(context.load()?);
-    logging::start(&config.log)?;
+    let loaded = context.load_for_service()?;
+    logging::start(&loaded.config.log)?;
     harden::harden();
-    super::block_on(serve(context, config))?
+    super::block_on(serve(context, loaded))?
 }
 
-async fn serve(context: &Context, config: Arc<Config>) -> Result<Exit, CliError> {
+async fn serve(context: &Context, loaded: Loaded) -> Result<Exit, CliError> {
     // Before anything is opened: a signal during the start must not be lost.
     let mut signals = Signals::listen()?;
-    let store = Store::open(&config.store).await?;
-    let authenticator = Arc::new(Authenticator::new(store.clone())?);
+    let store = context.store(&loaded.config).await?;
+    let authenticator = Arc::new(Authenticator::new(store.clone()));
+    let config = Arc::clone(&loaded.config);
     let mut service = Service::start(Arc::clone(&config), Arc::clone(&authenticator))
-        .map_err(|errors| context.ports(errors))?;
+        .map_err(|errors| ports(&loaded, &errors))?;
     let _control = open_control(&config, &service).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         accounts = config.accounts.all.len(),
         "ready"
     );
-    loop {
-        match signals.next().await {
-            Signal::Reload => reload(context, &authenticator, &mut service),
-            Signal::Stop => break,
-        }
+    while let Signal::Reload = signals.next().await {
+        reload(context, &authenticator, &mut service);
     }
     tracing::info!(open = service.overview().registry().open(), "stopping");
     let by_themselves = tokio::select! {
@@ -52,18 +50,17 @@ async fn serve(context: &Context, config: Arc<Config>) -> Result<Exit, CliError>
 
 /// A configuration with a mistake changes nothing: the old one goes on.
 fn reload(context: &Context, authenticator: &Authenticator, service: &mut Service) {
-    match context.load() {
-        Ok(config) => match service.reload(Arc::new(config)) {
-            Ok(()) => {
-                authenticator.forget_secrets();
-                tracing::info!("configuration read again");
-            }
-            Err(errors) => {
-                for error in errors {
-                    tracing::error!(cause = %error.source, "{error}; the old configuration stays");
-                }
-            }
-        },
+    let reloaded = context.load_for_service().and_then(|loaded| {
+        let config = Arc::clone(&loaded.config);
+        service
+            .reload(config)
+            .map_err(|errors| ports(&loaded, &errors))
+    });
+    match reloaded {
+        Ok(()) => {
+            authenticator.reloaded();
+            tracing::info!("configuration read again");
+        }
         Err(error) => tracing::error!(cause = %error, "the old configuration stays"),
     }
 }

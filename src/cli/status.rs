@@ -11,8 +11,8 @@ use crate::web::Status;
 
 /// Asks the service over its control socket and prints the answer.
 pub(crate) fn status(context: &Context, arguments: &StatusArguments) -> Result<Exit, CliError> {
-    let state_dir = context.load()?.state_dir;
-    let status = super::block_on(crate::web::ask(&state_dir))??;
+    let state_dir = &context.load()?.config.state_dir;
+    let status = super::block_on(crate::web::ask(state_dir))??;
     let mut out = context.out();
     if arguments.json {
         super::print_json(&mut out, &status)?;

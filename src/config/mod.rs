@@ -33,6 +33,7 @@ mod source;
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use figment::value::{Dict, Value};
 
@@ -67,8 +68,8 @@ pub struct LoadRequest {
 /// A checked configuration and where it came from.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What was asked.
-    pub config: Config,
+    /// What was asked. Shared, since sessions keep the one they began with.
+    pub config: Arc<Config>,
     /// The file: where it is, or would be.
     pub path: PathBuf,
     /// Whether the file is there.
@@ -164,7 +165,7 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, Problems> {
         return Err(Problems::new(problems));
     }
     Ok(Loaded {
-        config,
+        config: Arc::new(config),
         path,
         exists,
         providers: catalogue,

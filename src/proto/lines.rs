@@ -80,6 +80,11 @@ impl Lines {
         self.buffer.is_empty() && !self.discarding
     }
 
+    /// Whether the rest of an over-long line is still to be thrown away, so that what is unread begins inside a line.
+    pub fn is_discarding(&self) -> bool {
+        self.discarding
+    }
+
     /// Everything unread, for a hand-over.
     pub fn into_leftover(self) -> Bytes {
         self.buffer.freeze()
@@ -141,8 +146,10 @@ mod tests {
         assert_eq!(lines.next(4), Some(Line::TooLong));
         lines.push(b"0123456789");
         assert_eq!(lines.next(4), None);
+        assert!(lines.is_discarding());
         lines.push(b"89\r\nnext\r\n");
         assert_eq!(lines.next(4), complete("next"));
+        assert!(!lines.is_discarding());
         lines.push(b"too long at once\r\nok\r\n");
         assert_eq!(lines.next(4), Some(Line::TooLong));
         assert_eq!(lines.next(4), complete("ok"));

@@ -149,6 +149,9 @@ pub enum StoreError {
         "the cryptography library failed; it may have got no random bytes from the operating system"
     )]
     Cryptography,
+    /// Our own task ended before it was done: the service stops, or a bug.
+    #[error("opening the store was interrupted")]
+    Interrupted,
     /// Anything else the database said.
     #[error("the store {} cannot be used", store.display())]
     Database {

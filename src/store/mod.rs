@@ -147,7 +147,7 @@ async fn prepare(
     };
     match tokio::task::spawn_blocking(blocking).await {
         Ok(result) => result,
-        Err(_) => Err(StoreError::Cryptography),
+        Err(_) => Err(StoreError::Interrupted),
     }
 }
 

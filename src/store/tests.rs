@@ -195,3 +195,65 @@ fn only_a_sqlite_file_is_a_url() {
         assert!(matches!(path_of(wrong), Err(StoreError::Url)), "{wrong}");
     }
 }
+
+#[tokio::test]
+async fn a_store_of_a_newer_version_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let store = Store::open(&settings).await.unwrap();
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         SELECT 9999, 'later', success, checksum, 0 FROM _sqlx_migrations",
+    )
+    .execute(&store.pool)
+    .await
+    .unwrap();
+    store.close().await;
+    let error = Store::open(&settings).await.unwrap_err();
+    assert!(matches!(error, StoreError::Newer { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_key_check_that_is_gone_from_a_filled_store_is_no_fresh_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let store = Store::open(&settings).await.unwrap();
+    add(&store, "anna@x.org", "laptop").await.unwrap();
+    sqlx::query("DELETE FROM meta")
+        .execute(&store.pool)
+        .await
+        .unwrap();
+    store.close().await;
+    let error = Store::open(&settings).await.unwrap_err();
+    assert!(matches!(error, StoreError::WrongKey { .. }), "{error:?}");
+}
+
+#[test]
+fn migrations_hold_no_type_or_word_of_sqlite_alone() {
+    let migrations = sqlx::migrate!("src/store/migrations");
+    assert!(migrations.iter().count() > 0);
+    for migration in migrations.iter() {
+        let sql = migration.sql.as_str().to_uppercase();
+        let statements = sql.lines().filter(|line| !line.starts_with("--"));
+        for word in
+            statements.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'))
+        {
+            let foreign = [
+                "AUTOINCREMENT",
+                "BLOB",
+                "STRICT",
+                "ROWID",
+                "PRAGMA",
+                "DATETIME",
+                "INTEGER",
+                "REPLACE",
+                "GLOB",
+            ];
+            assert!(
+                !foreign.contains(&word),
+                "{word} in {}",
+                migration.description
+            );
+        }
+    }
+}

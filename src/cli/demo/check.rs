@@ -81,7 +81,10 @@ async fn fetch_by_imap(
     out: &mut impl Write,
 ) -> Result<(), CheckError> {
     let mut client = imap_login(settings).await?;
-    let listed = client.imap("LIST \"\" *").await.step("IMAP: list the folders")?;
+    let listed = client
+        .imap("LIST \"\" *")
+        .await
+        .step("IMAP: list the folders")?;
     let folders = mailbox.folders().await?;
     for folder in &folders {
         let last_level = folder.name.rsplit('/').next().unwrap_or_default();
@@ -91,7 +94,10 @@ async fn fetch_by_imap(
             return Err(CheckError::Folder(folder.name.clone()));
         }
     }
-    client.imap("SELECT INBOX").await.step("IMAP: open the inbox")?;
+    client
+        .imap("SELECT INBOX")
+        .await
+        .step("IMAP: open the inbox")?;
     let fetched = client
         .imap("FETCH 1:* (UID BODY.PEEK[])")
         .await
@@ -122,13 +128,19 @@ async fn fetch_by_pop3(
     let password = String::from_utf8_lossy(settings.password.expose());
     let pass = format!("PASS {password}");
     client.pop3(Some(&pass)).await.step("POP3: log in")?;
-    client.pop3(Some("UIDL")).await.step("POP3: list the messages")?;
+    client
+        .pop3(Some("UIDL"))
+        .await
+        .step("POP3: list the messages")?;
     let listed = client.pop3_lines().await.step("POP3: list the messages")?;
     let count = memchr::memchr_iter(b'\n', &listed).count();
     let mut fetched = Vec::new();
     for number in 1..=count {
         let retr = format!("RETR {number}");
-        client.pop3(Some(&retr)).await.step("POP3: fetch a message")?;
+        client
+            .pop3(Some(&retr))
+            .await
+            .step("POP3: fetch a message")?;
         fetched.push(client.pop3_lines().await.step("POP3: fetch a message")?);
     }
     compare(Protocol::Pop3, &fetched, kept)?;
@@ -147,20 +159,46 @@ async fn send_and_see(
     out: &mut impl Write,
 ) -> Result<(), CheckError> {
     let mut inbox = imap_login(settings).await?;
-    inbox.imap("SELECT INBOX").await.step("IMAP: open the inbox")?;
-    inbox.send(b"w IDLE\r\n").await.step("IMAP: wait for mail")?;
-    while !inbox.line().await.step("IMAP: wait for mail")?.starts_with(b"+") {}
+    inbox
+        .imap("SELECT INBOX")
+        .await
+        .step("IMAP: open the inbox")?;
+    inbox
+        .send(b"w IDLE\r\n")
+        .await
+        .step("IMAP: wait for mail")?;
+    while !inbox
+        .line()
+        .await
+        .step("IMAP: wait for mail")?
+        .starts_with(b"+")
+    {}
     send(settings).await?;
-    writeln!(out, "smtp  {}  one message sent", settings.address(Protocol::Smtp))?;
+    writeln!(
+        out,
+        "smtp  {}  one message sent",
+        settings.address(Protocol::Smtp)
+    )?;
     let exists = loop {
-        let line = inbox.line().await.step("IMAP: see the sent message arrive")?;
+        let line = inbox
+            .line()
+            .await
+            .step("IMAP: see the sent message arrive")?;
         let line = String::from_utf8_lossy(&line).into_owned();
-        if let Some(number) = line.strip_prefix("* ").and_then(|l| l.strip_suffix(" EXISTS")) {
+        if let Some(number) = line
+            .strip_prefix("* ")
+            .and_then(|l| l.strip_suffix(" EXISTS"))
+        {
             break number.to_owned();
         }
     };
     inbox.send(b"DONE\r\n").await.step("IMAP: stop waiting")?;
-    while !inbox.line().await.step("IMAP: stop waiting")?.starts_with(b"w ") {}
+    while !inbox
+        .line()
+        .await
+        .step("IMAP: stop waiting")?
+        .starts_with(b"w ")
+    {}
     let fetched = inbox
         .imap(&format!("FETCH {exists} BODY.PEEK[]"))
         .await
@@ -199,7 +237,10 @@ async fn send(settings: &Settings<'_>) -> Result<(), CheckError> {
         let said = client.smtp(Some(&command), code).await;
         said.step("SMTP: address the message")?;
     }
-    client.smtp_message(MESSAGE).await.step("SMTP: send the message")?;
+    client
+        .smtp_message(MESSAGE)
+        .await
+        .step("SMTP: send the message")?;
     client.smtp(Some("QUIT"), "221").await.step("SMTP: quit")
 }
 
@@ -222,7 +263,10 @@ fn compare(protocol: Protocol, fetched: &[Vec<u8>], kept: &[Bytes]) -> Result<()
             kept: kept.len(),
         });
     }
-    match (1..).zip(fetched.iter().zip(kept)).find(|(_, (a, b))| a != b) {
+    match (1..)
+        .zip(fetched.iter().zip(kept))
+        .find(|(_, (a, b))| a != b)
+    {
         Some((number, _)) => Err(CheckError::Differs { protocol, number }),
         None => Ok(()),
     }
@@ -305,7 +349,10 @@ mod tests {
         let mut out = Vec::new();
         run(&settings, &*mailbox, &mut out).await.unwrap();
         let told = String::from_utf8(out).unwrap();
-        assert!(told.contains("2 messages fetched") && told.ends_with("all well\n"), "{told}");
+        assert!(
+            told.contains("2 messages fetched") && told.ends_with("all well\n"),
+            "{told}"
+        );
         assert_eq!(mailbox.view(INBOX).await.unwrap().messages.len(), 3);
     }
 
@@ -325,13 +372,29 @@ mod tests {
         };
         kept.append(INBOX, extra.clone()).await.unwrap();
         let counted = run(&settings, &*kept, &mut Vec::new()).await;
-        assert!(matches!(counted, Err(CheckError::Count { seen: 2, kept: 3, .. })));
+        assert!(matches!(
+            counted,
+            Err(CheckError::Count {
+                seen: 2,
+                kept: 3,
+                ..
+            })
+        ));
         shown
-            .append(INBOX, NewMessage { raw: "E: g\r\n\r\n".into(), ..extra })
+            .append(
+                INBOX,
+                NewMessage {
+                    raw: "E: g\r\n\r\n".into(),
+                    ..extra
+                },
+            )
             .await
             .unwrap();
         let compared = run(&settings, &*kept, &mut Vec::new()).await;
-        assert!(matches!(compared, Err(CheckError::Differs { number: 3, .. })));
+        assert!(matches!(
+            compared,
+            Err(CheckError::Differs { number: 3, .. })
+        ));
     }
 
     #[tokio::test]
@@ -342,7 +405,9 @@ mod tests {
             user: "anna@example.org",
             password: &Secret::from("wrong"),
         };
-        let error = run(&settings, &*mailbox, &mut Vec::new()).await.unwrap_err();
+        let error = run(&settings, &*mailbox, &mut Vec::new())
+            .await
+            .unwrap_err();
         assert_eq!(error.to_string(), "IMAP: log in");
     }
 }

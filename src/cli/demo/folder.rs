@@ -58,7 +58,8 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+            let mode =
+                |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
             assert_eq!((mode(&path), mode(&file)), (0o700, 0o600));
         }
         assert!(file.exists());

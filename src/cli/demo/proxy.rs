@@ -57,7 +57,7 @@ impl Proxy {
         let config = Arc::new(config(provider, &folder)?);
         let store = Store::open(&config.store).await?;
         let local_password = add_generated(&store, Provider::USER, "demo").await?;
-        let authenticator = Arc::new(Authenticator::new(store.clone())?);
+        let authenticator = Arc::new(Authenticator::new(store.clone()));
         let service = Service::start(config, authenticator).map_err(first)?;
         Ok(Self {
             service,

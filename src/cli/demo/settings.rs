@@ -19,9 +19,10 @@ impl Settings<'_> {
         self.addresses
             .iter()
             .find(|(own, _)| *own == protocol)
-            .map_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), |(_, address)| {
-                *address
-            })
+            .map_or(
+                SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                |(_, address)| *address,
+            )
     }
 }
 
@@ -32,9 +33,17 @@ impl fmt::Display for Settings<'_> {
         let password = String::from_utf8_lossy(self.password.expose());
         let user = self.user;
         let login = format!("--user '{user}:{password}'");
-        writeln!(f, "Settings for a mail program (no encryption, normal password):\n")?;
+        writeln!(
+            f,
+            "Settings for a mail program (no encryption, normal password):\n"
+        )?;
         for (what, address) in [("IMAP", imap), ("POP3", pop3), ("SMTP", smtp)] {
-            writeln!(f, "  {what}  server {}  port {}", address.ip(), address.port())?;
+            writeln!(
+                f,
+                "  {what}  server {}  port {}",
+                address.ip(),
+                address.port()
+            )?;
         }
         writeln!(f, "  user name  {user}\n  password   {password}\n")?;
         writeln!(f, "Or, by hand:\n")?;

@@ -1,17 +1,431 @@
-//! The IMAP dialogue with the upstream up to "authenticated".
-use crate::proto::dialogue::{Upstream, UpstreamAction, UpstreamInput, UpstreamSettings};
-/// Skeleton.
+//! The IMAP dialogue with the upstream up to "authenticated": we are the client.
+//!
+//! It deliberately follows nothing the upstream suggests: no referral, no downgrade, no PREAUTH.
+//!
+//! | state | waits for | then |
+//! |---|---|---|
+//! | `ExpectGreeting` | the greeting | `ExpectCapability`, `ExpectStartTls`, `ExpectLogin` |
+//! | `ExpectCapability` | CAPABILITY, asked where the upstream has not told | `ExpectStartTls`, `ExpectLogin` |
+//! | `ExpectStartTls` | OK to STARTTLS, and nothing behind it | `AwaitTls` |
+//! | `AwaitTls` | the handshake | `ExpectCapability` |
+//! | `ExpectLogin` | a `+` for each thing left to say, and the tagged OK | `Done` |
+//! | `Done` | nothing | – |
+
+use std::collections::VecDeque;
+
+use super::codec::cause::cause;
+use super::codec::response::{RespText, Response, Status, response};
+use super::frame::announced;
+use crate::proto::dialogue::{
+    Credential, Established, Upstream, UpstreamAction, UpstreamInput, UpstreamSettings,
+};
+use crate::proto::lines::{Line, Lines};
+use crate::proto::refusal::{Cause, Refusal};
+use crate::proto::sasl;
+use crate::protocol::TlsMode;
+use crate::secret::Secret;
+
+/// See the module.
 #[derive(Debug)]
-pub struct ImapUpstream;
+pub struct ImapUpstream {
+    settings: UpstreamSettings,
+    state: State,
+    lines: Lines,
+    /// What the upstream named as its capabilities in its present state.
+    capabilities: Option<Vec<String>>,
+    /// Commands sent so far; makes the tags.
+    commands: usize,
+    /// Lines and octets seen so far.
+    seen: Seen,
+    /// Octets of a literal that are still to be skipped.
+    skip: usize,
+    /// Whether the line at hand goes on behind a literal.
+    continued: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    ExpectGreeting,
+    ExpectCapability { tag: String },
+    ExpectStartTls { tag: String },
+    AwaitTls,
+    ExpectLogin { tag: String, answers: Answers },
+    Done,
+}
+
+/// What is said on each `+`, in order; then what cancels the exchange, once, if it can be cancelled.
+#[derive(Debug)]
+struct Answers {
+    queue: VecDeque<UpstreamAction>,
+    cancel: Option<UpstreamAction>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    lines: usize,
+    octets: usize,
+}
+
 impl ImapUpstream {
-    /// Skeleton.
-    pub fn new(_settings: UpstreamSettings) -> Self {
-        Self
+    /// A dialogue that waits for the connection.
+    pub fn new(settings: UpstreamSettings) -> Self {
+        Self {
+            settings,
+            state: State::ExpectGreeting,
+            lines: Lines::default(),
+            capabilities: None,
+            commands: 0,
+            seen: Seen::default(),
+            skip: 0,
+            continued: false,
+        }
     }
 }
+
 impl Upstream for ImapUpstream {
-    fn step(&mut self, _input: UpstreamInput<'_>, _actions: &mut Vec<UpstreamAction>) {}
+    fn step(&mut self, input: UpstreamInput<'_>, actions: &mut Vec<UpstreamAction>) {
+        if matches!(self.state, State::Done) {
+            return;
+        }
+        match input {
+            UpstreamInput::Connected => self.check_credential(actions),
+            UpstreamInput::Bytes(_) if matches!(self.state, State::AwaitTls) => {
+                self.fail(Cause::Unavailable, BYTES_BEHIND_STARTTLS, b"", actions);
+            }
+            UpstreamInput::Bytes(bytes) => {
+                self.lines.push(bytes);
+                self.advance(actions);
+            }
+            UpstreamInput::Eof => {
+                let words = "The mail provider closed the connection";
+                self.fail(Cause::Unavailable, words, b"", actions);
+            }
+            UpstreamInput::TlsReady => {
+                // RFC 3501 section 6.2.1: what was learned in the clear is worth nothing.
+                self.capabilities = None;
+                self.settings.tls = TlsMode::Implicit;
+                self.proceed(actions);
+            }
+        }
+    }
+
     fn phase(&self) -> &'static str {
-        "skeleton"
+        match &self.state {
+            State::ExpectGreeting => "expect-greeting",
+            State::ExpectCapability { .. } => "expect-capability",
+            State::ExpectStartTls { .. } => "expect-starttls",
+            State::AwaitTls => "await-tls",
+            State::ExpectLogin { .. } => "expect-login",
+            State::Done => "done",
+        }
     }
 }
+
+impl ImapUpstream {
+    /// What could forge a line is not said at all.
+    fn check_credential(&mut self, actions: &mut Vec<UpstreamAction>) {
+        let Credential::Password { user, password } = &self.settings.credential;
+        if !sasl::sayable(user, password) {
+            let (cause, words) = if self.settings.passthrough {
+                (Cause::WrongPassword, "Wrong name or password.")
+            } else {
+                let words = "The stored user name or password holds a control character";
+                (Cause::ServerBug, words)
+            };
+            self.fail(cause, words, b"", actions);
+        }
+    }
+
+    fn advance(&mut self, actions: &mut Vec<UpstreamAction>) {
+        while !matches!(self.state, State::Done | State::AwaitTls) {
+            if self.seen.lines > LINES_MAX || self.seen.octets > OCTETS_MAX {
+                let words = "The mail provider sent too much before the login was done";
+                return self.fail(Cause::Unavailable, words, b"", actions);
+            }
+            self.skip -= self.lines.discard(self.skip);
+            if self.skip > 0 {
+                return;
+            }
+            let Some(line) = self.lines.next(LINE_MAX) else {
+                return;
+            };
+            let Line::Complete(line) = line else {
+                let words = "The mail provider sent an over-long line";
+                return self.fail(Cause::Unavailable, words, b"", actions);
+            };
+            self.seen.lines += 1;
+            self.seen.octets = self.seen.octets.saturating_add(line.len());
+            if std::mem::take(&mut self.continued) {
+                self.on_data(&line);
+            } else {
+                self.on_line(&line, actions);
+            }
+        }
+    }
+
+    fn on_line(&mut self, line: &[u8], actions: &mut Vec<UpstreamAction>) {
+        match response(line) {
+            Some(Response::Continue) => self.on_continue(actions),
+            Some(Response::Capability(list)) => self.learn(Some(list)),
+            Some(Response::Data) => self.on_data(line),
+            Some(Response::Status { tag, status, text }) => {
+                self.learn(text.capabilities());
+                self.on_status(tag, status, text, actions);
+            }
+            None => self.fail(Cause::Unavailable, NOT_IMAP, line, actions),
+        }
+    }
+
+    fn on_status(
+        &mut self,
+        tag: Option<&[u8]>,
+        status: Status,
+        text: RespText<'_>,
+        actions: &mut Vec<UpstreamAction>,
+    ) {
+        match (&self.state, tag, status) {
+            (_, None, Status::Bye) => self.refused(status, text, actions),
+            (State::ExpectGreeting, None, Status::Ok) => self.proceed(actions),
+            (State::ExpectGreeting, None, Status::Preauth) => {
+                // NO STARTTLS: PREAUTH would skip both TLS and the login.
+                let words = "The mail provider takes nobody's login here (PREAUTH)";
+                self.fail(Cause::UpstreamPolicy, words, b"", actions);
+            }
+            (State::ExpectGreeting, ..) => {
+                self.fail(Cause::Unavailable, NOT_IMAP, text.text, actions);
+            }
+            (_, None, _) => {}
+            (State::ExpectCapability { tag: ours }, Some(tag), _) if tag == ours.as_bytes() => {
+                if self.capabilities.is_some() {
+                    return self.proceed(actions);
+                }
+                let words = "The mail provider does not say what it can do";
+                self.fail(Cause::Unavailable, words, text.text, actions);
+            }
+            (State::ExpectStartTls { tag: ours }, Some(tag), _) if tag == ours.as_bytes() => {
+                self.on_starttls(status, text, actions);
+            }
+            (State::ExpectLogin { tag: ours, .. }, Some(tag), _) if tag == ours.as_bytes() => {
+                if status == Status::Ok {
+                    self.established(actions);
+                } else {
+                    self.refused(status, text, actions);
+                }
+            }
+            (_, Some(_), _) => self.fail(Cause::Unavailable, NOT_IMAP, text.text, actions),
+        }
+    }
+
+    /// The next command: whatever is missing on the way to the login.
+    fn proceed(&mut self, actions: &mut Vec<UpstreamAction>) {
+        if self.capabilities.is_none() {
+            let tag = self.tag();
+            actions.push(write(format!("{tag} CAPABILITY\r\n")));
+            self.state = State::ExpectCapability { tag };
+        } else if self.settings.tls == TlsMode::Implicit {
+            self.login(actions);
+        } else if self.offers("STARTTLS") {
+            let tag = self.tag();
+            actions.push(write(format!("{tag} STARTTLS\r\n")));
+            self.state = State::ExpectStartTls { tag };
+        } else {
+            self.fail(Cause::UpstreamPolicy, NO_STARTTLS, b"", actions);
+        }
+    }
+
+    fn on_starttls(
+        &mut self,
+        status: Status,
+        text: RespText<'_>,
+        actions: &mut Vec<UpstreamAction>,
+    ) {
+        if status != Status::Ok {
+            self.fail(Cause::UpstreamPolicy, NO_STARTTLS, text.text, actions);
+        } else if self.lines.is_empty() {
+            actions.push(UpstreamAction::StartTls);
+            self.state = State::AwaitTls;
+        } else {
+            // Response injection: they would be read as if they had come through TLS.
+            self.fail(Cause::Unavailable, BYTES_BEHIND_STARTTLS, b"", actions);
+        }
+    }
+
+    /// Logs in by the best of what is offered.
+    fn login(&mut self, actions: &mut Vec<UpstreamAction>) {
+        let Credential::Password { user, password } = self.settings.credential.clone();
+        let tag = self.tag();
+        let answers = if self.offers("AUTH=PLAIN") {
+            self.say_plain(&tag, &user, &password, actions)
+        } else if self.offers("AUTH=LOGIN") {
+            actions.push(write(format!("{tag} AUTHENTICATE LOGIN\r\n")));
+            let user = sasl::encode(user.as_bytes());
+            Answers {
+                queue: [
+                    secret(&[user.expose()]),
+                    secret(&[sasl::encode(password.expose()).expose()]),
+                ]
+                .into(),
+                cancel: Some(write(CANCEL)),
+            }
+        } else if self.offers("LOGINDISABLED") {
+            let words = "The mail provider offers no way to log in with a password";
+            return self.fail(Cause::UpstreamPolicy, words, b"", actions);
+        } else {
+            self.say_login(&tag, &user, &password, actions)
+        };
+        // What it names from now on holds for the authenticated state.
+        self.capabilities = None;
+        self.state = State::ExpectLogin { tag, answers };
+    }
+
+    /// AUTHENTICATE PLAIN, with its message at once where SASL-IR allows (RFC 4959).
+    fn say_plain(
+        &self,
+        tag: &str,
+        user: &str,
+        password: &Secret,
+        actions: &mut Vec<UpstreamAction>,
+    ) -> Answers {
+        let message = sasl::encode_plain(user, password);
+        let mut queue = VecDeque::new();
+        if self.offers("SASL-IR") && message.expose().len() <= INITIAL_RESPONSE_MAX {
+            let command = format!("{tag} AUTHENTICATE PLAIN ");
+            actions.push(secret(&[command.as_bytes(), message.expose()]));
+        } else {
+            actions.push(write(format!("{tag} AUTHENTICATE PLAIN\r\n")));
+            queue.push_back(secret(&[message.expose()]));
+        }
+        Answers {
+            queue,
+            cancel: Some(write(CANCEL)),
+        }
+    }
+
+    /// LOGIN with both arguments as literals: nothing needs escaping, so nothing can be escaped wrongly.
+    fn say_login(
+        &self,
+        tag: &str,
+        user: &str,
+        password: &Secret,
+        actions: &mut Vec<UpstreamAction>,
+    ) -> Answers {
+        let (user_size, size) = (user.len(), password.expose().len());
+        // RFC 7888: LITERAL- allows 4096 octets without waiting.
+        let no_wait = self.offers("LITERAL+")
+            || (self.offers("LITERAL-") && user_size.max(size) <= LITERAL_MINUS_MAX);
+        let mut queue = VecDeque::new();
+        if no_wait {
+            let head = format!("{tag} LOGIN {{{user_size}+}}\r\n{user} {{{size}+}}\r\n");
+            actions.push(secret(&[head.as_bytes(), password.expose()]));
+        } else {
+            actions.push(write(format!("{tag} LOGIN {{{user_size}}}\r\n")));
+            queue.push_back(write(format!("{user} {{{size}}}\r\n")));
+            queue.push_back(secret(&[password.expose()]));
+        }
+        Answers {
+            queue,
+            cancel: None,
+        }
+    }
+
+    fn on_continue(&mut self, actions: &mut Vec<UpstreamAction>) {
+        let State::ExpectLogin { answers, .. } = &mut self.state else {
+            return self.fail(Cause::Unavailable, NOT_IMAP, b"", actions);
+        };
+        // A challenge beyond what the mechanism has is an error report: cancelled, so that the tagged reply comes.
+        match answers.queue.pop_front().or_else(|| answers.cancel.take()) {
+            Some(answer) => actions.push(answer),
+            None => {
+                let words = "The mail provider asked for more than a password";
+                self.fail(Cause::Unavailable, words, b"", actions);
+            }
+        }
+    }
+
+    fn established(&mut self, actions: &mut Vec<UpstreamAction>) {
+        self.state = State::Done;
+        actions.push(UpstreamAction::Established(Box::new(Established {
+            capabilities: self.capabilities.take(),
+            leftover: std::mem::take(&mut self.lines).into_leftover(),
+        })));
+    }
+
+    /// NO or BAD to the login, or BYE at any time.
+    fn refused(&mut self, status: Status, text: RespText<'_>, actions: &mut Vec<UpstreamAction>) {
+        let rejected = match (&self.state, self.settings.passthrough) {
+            (State::ExpectLogin { .. }, true) => Cause::WrongPassword,
+            (State::ExpectLogin { .. }, false) => Cause::CredentialRejected,
+            _ => Cause::Unavailable,
+        };
+        let cause = cause(status, text, rejected);
+        self.fail(cause, "The mail provider said", text.text, actions);
+    }
+
+    /// An untagged line that is none of our business; what it ends in may be a literal.
+    fn on_data(&mut self, line: &[u8]) {
+        if let Some(literal) = announced(line) {
+            self.skip = usize::try_from(literal.size).unwrap_or(usize::MAX);
+            self.seen.octets = self.seen.octets.saturating_add(self.skip);
+            self.continued = true;
+        }
+    }
+
+    fn learn(&mut self, list: Option<&[u8]>) {
+        if let Some(list) = list {
+            let list = String::from_utf8_lossy(list);
+            self.capabilities = Some(list.split_ascii_whitespace().map(str::to_owned).collect());
+        }
+    }
+
+    fn offers(&self, capability: &str) -> bool {
+        let named = self.capabilities.as_deref().unwrap_or_default();
+        named.iter().any(|c| c.eq_ignore_ascii_case(capability))
+    }
+
+    fn tag(&mut self) -> String {
+        self.commands += 1;
+        format!("m{}", self.commands)
+    }
+
+    fn fail(&mut self, cause: Cause, ours: &str, theirs: &[u8], actions: &mut Vec<UpstreamAction>) {
+        let refusal = Refusal::quoting(cause, self.phase(), ours, theirs);
+        self.state = State::Done;
+        actions.push(UpstreamAction::Fail(refusal));
+    }
+}
+
+fn write(text: impl Into<bytes::Bytes>) -> UpstreamAction {
+    UpstreamAction::Write(text.into())
+}
+
+/// A line that carries a credential.
+fn secret(parts: &[&[u8]]) -> UpstreamAction {
+    let mut line = Vec::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() + 2);
+    for part in parts {
+        line.extend_from_slice(part);
+    }
+    line.extend_from_slice(b"\r\n");
+    UpstreamAction::WriteSecret(Secret::new(line))
+}
+
+/// RFC 3501 section 6.2.2.
+const CANCEL: &str = "*\r\n";
+
+const NOT_IMAP: &str = "The mail provider does not speak IMAP as expected";
+const NO_STARTTLS: &str = "The mail provider does not offer STARTTLS";
+const BYTES_BEHIND_STARTTLS: &str = "The connection to the mail provider was tampered with";
+
+/// The longest capability lists in the field have some 700 octets.
+const LINE_MAX: usize = 8192;
+
+/// Lines before the login is done; Dovecot's proxy allows as many.
+const LINES_MAX: usize = 128;
+
+/// Octets before the login is done, literals included. Bounds an upstream that never comes to its point.
+const OCTETS_MAX: usize = 64 * 1024;
+
+/// The longest initial response: RFC 2683 section 3.2.1.5 tells clients to keep a line below some 1000 octets.
+const INITIAL_RESPONSE_MAX: usize = 900;
+
+/// RFC 7888 section 5.
+const LITERAL_MINUS_MAX: usize = 4096;

@@ -1,0 +1,228 @@
+//! Decides on login attempts. The order of the steps is in the folder's own words, `mod.rs`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use tokio::time::Instant;
+
+use super::local_check::LocalCheck;
+use super::refusals;
+use super::rejections::{Fingerprint, Rejections, Target};
+use super::secrets::Secrets;
+use super::throttle::Guess;
+use crate::config::Found;
+use crate::config::runtime::{Account, AccountAuth, Config, Pin, SecretSource};
+use crate::proto::dialogue::{Credential, LoginAttempt};
+use crate::proto::refusal::Refusal;
+use crate::protocol::Protocol;
+use crate::secret::Secret;
+use crate::store::{LocalPassword, Store};
+
+/// Decides on login attempts. One for the whole service; configuration comes in with each attempt.
+pub struct Authenticator {
+    store: Store,
+    local: LocalCheck,
+    secrets: Secrets,
+    rejections: Rejections,
+}
+
+/// A login attempt that may go on, and with what.
+#[derive(Debug)]
+pub struct Granted {
+    /// Whose mailbox.
+    pub account: Arc<Account>,
+    /// What the upstream takes.
+    pub credential: Credential,
+    /// The name of the local password that was used; `None` under pass-through.
+    pub password_name: Option<String>,
+    /// Whether the credential is the client's own.
+    pub passthrough: bool,
+    /// To be given back with the upstream's decision.
+    pub receipt: Receipt,
+}
+
+/// What the upstream's decision on a credential counts for: which secret, or whose guess.
+#[derive(Clone, Debug)]
+pub struct Receipt(Judged);
+
+#[derive(Clone, Debug)]
+enum Judged {
+    Secret(Target, Fingerprint),
+    Guess(Guess),
+}
+
+impl Authenticator {
+    /// An authenticator that has seen nothing yet.
+    pub fn new(store: Store) -> Self {
+        Self {
+            local: LocalCheck::new(store.clone()),
+            secrets: Secrets::new(store.clone()),
+            rejections: Rejections::default(),
+            store,
+        }
+    }
+
+    /// Decides on `attempt` by the client at `peer`, on a listener for `protocol` bound to `pin`.
+    ///
+    /// Takes microseconds and a read of the store for a right password whose credential is in memory; up to 15 s longer
+    /// for those who guess, and up to 20 s longer while a source is asked.
+    pub async fn check(
+        &self,
+        config: &Config,
+        pin: Option<&Pin>,
+        protocol: Protocol,
+        peer: IpAddr,
+        attempt: LoginAttempt,
+    ) -> Result<Granted, Refusal> {
+        let (account, on) = match config.accounts.find(protocol, &attempt.name, pin) {
+            Found::Account(account) => (account, true),
+            Found::ProtocolOff(account) => (account, false),
+            Found::Unknown => {
+                let nobody = self.local.of_nobody(&attempt.name, peer, &attempt.password);
+                return Err(nobody.await);
+            }
+        };
+        let source = match &account.auth {
+            AccountAuth::Password(source) => source.clone(),
+            AccountAuth::Passthrough if on => {
+                return self.pass_through(account, protocol, peer, attempt).await;
+            }
+            AccountAuth::Passthrough => return Err(refusals::protocol_off(protocol)),
+        };
+        let proof = self
+            .local
+            .of_account(&account.address, peer, &attempt.password);
+        let used = proof.await?;
+        if !on {
+            return Err(refusals::protocol_off(protocol));
+        }
+        self.grant(account, &source, protocol, used).await
+    }
+
+    /// The provider's password of `account`, without any login: to see whether it works. `None` under pass-through.
+    pub async fn credential(
+        &self,
+        account: &Account,
+        protocol: Protocol,
+    ) -> Result<Option<Credential>, Refusal> {
+        let AccountAuth::Password(source) = &account.auth else {
+            return Ok(None);
+        };
+        let secret = self.secrets.of(&account.address, source, None).await;
+        let password = secret.map_err(|error| refusals::no_secret(&account.address, &error))?;
+        let user = upstream_user(account, protocol);
+        Ok(Some(Credential::Password { user, password }))
+    }
+
+    /// The upstream took the credential that came with `receipt`.
+    pub fn accepted(&self, receipt: &Receipt) {
+        match &receipt.0 {
+            Judged::Secret(target, _) => self.rejections.taken(target),
+            Judged::Guess(guess) => self.local.accepted(*guess),
+        }
+    }
+
+    /// The upstream refused the credential that came with `receipt`: its source is asked again before the next try, and
+    /// after three refusals in a row there is none for a while. Not to be called for any other trouble upstream.
+    pub fn rejected(&self, receipt: &Receipt) {
+        // A pass-through guess has been charged already; a refusal lets the charge stand.
+        if let Judged::Secret(target, secret) = &receipt.0 {
+            self.secrets.forget(&target.account);
+            self.rejections.refused(target, secret, Instant::now());
+        }
+    }
+
+    /// The configuration was read anew: every source is asked again when it is needed.
+    pub fn reloaded(&self) {
+        self.secrets.forget_all();
+    }
+
+    async fn grant(
+        &self,
+        account: Arc<Account>,
+        source: &SecretSource,
+        protocol: Protocol,
+        used: LocalPassword,
+    ) -> Result<Granted, Refusal> {
+        let target = Target {
+            user: upstream_user(&account, protocol),
+            account: account.address.clone(),
+            protocol,
+        };
+        let age_max = self.rejections.suspects(&target).then_some(ASK_AGAIN);
+        let password = self
+            .secrets
+            .of(&account.address, source, age_max)
+            .await
+            .map_err(|error| refusals::no_secret(&account.address, &error))?;
+        let fingerprint = self.fingerprint(&password);
+        self.rejections
+            .admit(&target, &fingerprint, Instant::now())
+            .map_err(|_| refusals::refused_too_often(&account.provider))?;
+        Ok(Granted {
+            credential: Credential::Password {
+                user: target.user.clone(),
+                password,
+            },
+            password_name: Some(used.name),
+            passthrough: false,
+            receipt: Receipt(Judged::Secret(target, fingerprint)),
+            account,
+        })
+    }
+
+    async fn pass_through(
+        &self,
+        account: Arc<Account>,
+        protocol: Protocol,
+        peer: IpAddr,
+        attempt: LoginAttempt,
+    ) -> Result<Granted, Refusal> {
+        let address = &account.address;
+        let guess = self
+            .local
+            .of_pass_through(address, peer, &attempt.password)
+            .await?;
+        Ok(Granted {
+            credential: Credential::Password {
+                user: upstream_user(&account, protocol),
+                password: attempt.password,
+            },
+            password_name: None,
+            passthrough: true,
+            receipt: Receipt(Judged::Guess(guess)),
+            account,
+        })
+    }
+
+    fn fingerprint(&self, secret: &Secret) -> Fingerprint {
+        let mut context = hmac::Context::with_key(self.store.verifier_key());
+        context.update(b"fingerprint");
+        context.update(secret.expose());
+        let mut fingerprint = [0; 32];
+        for (to, from) in fingerprint.iter_mut().zip(context.sign().as_ref()) {
+            *to = *from;
+        }
+        fingerprint
+    }
+}
+
+impl std::fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authenticator").finish_non_exhaustive()
+    }
+}
+
+/// The upstream identity.
+fn upstream_user(account: &Account, protocol: Protocol) -> String {
+    match account.endpoints.get(&protocol) {
+        Some(endpoint) => endpoint.user.clone(),
+        None => account.address.clone(),
+    }
+}
+
+/// How old a secret may be after the upstream refused it. A burst of logins does not run a command again and again; a
+/// person who has corrected the password does not wait long.
+const ASK_AGAIN: Duration = Duration::from_secs(10);

@@ -1,0 +1,58 @@
+//! A failed login, as the client's reply (PROTOCOL B.6, RFC 5530).
+
+use crate::proto::refusal::{Cause, Refusal};
+use crate::proto::text::ascii;
+
+/// The reply to the command `tag`: `NO` with the code that fits, and an ALERT in front where a person must act.
+///
+/// Only a wrong local password is `[AUTHENTICATIONFAILED]`: clients erase saved passwords when they see it.
+pub fn refusal(tag: &str, refusal: &Refusal) -> String {
+    let code = match refusal.cause {
+        Cause::WrongPassword => "AUTHENTICATIONFAILED",
+        Cause::PasswordExpired => "EXPIRED",
+        Cause::ContactAdmin | Cause::ProtocolOff => "CONTACTADMIN",
+        Cause::LimitReached => "LIMIT",
+        Cause::InUse => "INUSE",
+        Cause::ServerBug => "SERVERBUG",
+        Cause::PrivacyRequired => "PRIVACYREQUIRED",
+        Cause::CredentialRejected
+        | Cause::SignInNeeded
+        | Cause::Unavailable
+        | Cause::UntrustedUpstream
+        | Cause::UpstreamPolicy
+        | Cause::Shutdown => "UNAVAILABLE",
+    };
+    let text = ascii(&refusal.text);
+    let alert = match refusal.cause {
+        Cause::SignInNeeded => format!("* OK [ALERT] {text}\r\n"),
+        _ => String::new(),
+    };
+    format!("{alert}{tag} NO [{code}] {text}\r\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_wrong_password_looks_like_one() {
+        let reply = |cause| refusal("a1", &Refusal::new(cause, "test", "No lu\u{df}ck.\r\n"));
+        assert_eq!(
+            reply(Cause::WrongPassword),
+            "a1 NO [AUTHENTICATIONFAILED] No lu?ck.??\r\n"
+        );
+        for cause in [
+            Cause::CredentialRejected,
+            Cause::SignInNeeded,
+            Cause::Unavailable,
+            Cause::UntrustedUpstream,
+            Cause::Shutdown,
+        ] {
+            assert!(
+                reply(cause).contains("a1 NO [UNAVAILABLE]"),
+                "{}",
+                reply(cause)
+            );
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Client → upstream: passes commands and their literals, and replaces those that would open a hole.
+//!
+//! A refused command becomes `tag XREFUSED`, which no server knows: the upstream itself answers BAD, in the right order
+//! among the replies to what else is under way, and nothing has to be put between its responses.
+
+use super::words::Words;
+use super::{TAIL, tail};
+use crate::proto::dialogue::{Breach, HOLD_MAX};
+use crate::proto::flow::Flow;
+use crate::proto::imap::frame::{Literal, announced};
+use crate::protocol::Leg;
+
+/// Where the client's stream is.
+#[derive(Debug)]
+pub(super) struct Commands {
+    state: State,
+    /// The command at hand.
+    kind: Kind,
+    /// Its tag.
+    tag: Vec<u8>,
+    /// The upstream takes no `{n+}`, which we offered before login.
+    synchronises: bool,
+    said_logout: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// Between two commands.
+    Start,
+    /// In a line whose first words are known, or which goes on behind a literal.
+    Line,
+    /// In a literal.
+    Literal { left: u64 },
+    /// A literal was announced, and the client waits for a `+`. If `ours` it does not: then the `+` is for us.
+    AwaitLiteral { size: u64, ours: bool },
+    /// IDLE was said.
+    AwaitIdle,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Passed,
+    Idle,
+    Refused,
+}
+
+impl Commands {
+    /// Begins between two commands. `capabilities` are the upstream's, if it named them.
+    pub(super) fn new(capabilities: Option<&[String]>) -> Self {
+        let takes_any = |list: &[String]| {
+            list.iter().any(|c| {
+                c.eq_ignore_ascii_case("LITERAL+")
+                    || c.eq_ignore_ascii_case("LITERAL-")
+                    || c.eq_ignore_ascii_case("IMAP4rev2")
+            })
+        };
+        Self {
+            state: State::Start,
+            kind: Kind::Passed,
+            tag: Vec::new(),
+            synchronises: capabilities.is_some_and(|list| !takes_any(list)),
+            said_logout: false,
+        }
+    }
+
+    /// Whether what the client says next depends on what the upstream says first.
+    pub(super) fn awaits_upstream(&self) -> bool {
+        matches!(self.state, State::AwaitLiteral { .. } | State::AwaitIdle)
+    }
+
+    /// Whether the client asked to end the session.
+    pub(super) fn said_logout(&self) -> bool {
+        self.said_logout
+    }
+
+    /// The state's name, for logs.
+    pub(super) fn phase(&self) -> &'static str {
+        match self.state {
+            State::Start => "between-commands",
+            State::Line => "in-command",
+            State::Literal { .. } => "in-client-literal",
+            State::AwaitLiteral { .. } => "await-literal",
+            State::AwaitIdle => "await-idle",
+        }
+    }
+
+    /// Takes as much of `input` as is understood and allowed.
+    pub(super) fn step(&mut self, input: &[u8], flow: &mut Flow) -> Result<usize, Breach> {
+        let mut at = 0;
+        while let Some(unread) = input.get(at..).filter(|unread| !unread.is_empty()) {
+            let taken = match self.state {
+                State::Start => self.start(at, unread, flow)?,
+                State::Line => self.line(at, unread, flow),
+                State::Literal { left } => self.literal(left, at, unread, flow),
+                State::AwaitLiteral { .. } | State::AwaitIdle => 0,
+            };
+            if taken == 0 {
+                break;
+            }
+            at += taken;
+        }
+        Ok(at)
+    }
+
+    /// The client sends nothing more: what is left of a command that passes still does.
+    pub(super) fn eof(&mut self, rest: &[u8], flow: &mut Flow) {
+        if matches!(self.state, State::Line) && self.kind != Kind::Refused {
+            flow.say(Leg::Upstream, rest.to_vec());
+        }
+    }
+
+    /// The upstream said `+`. False if the client must not see it.
+    pub(super) fn on_continue(&mut self) -> bool {
+        match self.state {
+            State::AwaitLiteral { size, ours } => {
+                self.state = literal_of(size);
+                !ours
+            }
+            State::AwaitIdle => {
+                self.state = State::Start;
+                true
+            }
+            _ => true,
+        }
+    }
+
+    /// The upstream answered the command `tag`: if that is the one awaited, it wants no literal and does not idle.
+    pub(super) fn on_tagged(&mut self, tag: &[u8]) {
+        if tag != self.tag {
+            return;
+        }
+        match self.state {
+            // The client sends its literal in any case; it must not be taken for commands.
+            State::AwaitLiteral { size, ours: true } => {
+                self.kind = Kind::Refused;
+                self.state = literal_of(size);
+            }
+            State::AwaitLiteral { .. } | State::AwaitIdle => self.state = State::Start,
+            _ => {}
+        }
+    }
+
+    /// Looks at the first two words of a command.
+    fn start(&mut self, at: usize, unread: &[u8], flow: &mut Flow) -> Result<usize, Breach> {
+        let window = unread.get(..HOLD_MAX).unwrap_or(unread);
+        let end = memchr::memchr(b'\n', window);
+        let line = window.get(..end.unwrap_or(window.len())).unwrap_or(window);
+        let mut words = Words::new(line, end.is_some());
+        let (Some((_, tag)), Some((_, name))) = (words.word(), words.word()) else {
+            if window.len() == HOLD_MAX {
+                let what = "a command without a name";
+                return Err(Breach {
+                    leg: Leg::Client,
+                    what,
+                });
+            }
+            return Ok(0);
+        };
+        self.tag.clear();
+        self.tag.extend_from_slice(tag);
+        self.kind = kind(name);
+        self.said_logout |= name.eq_ignore_ascii_case(b"LOGOUT");
+        if self.kind == Kind::Refused {
+            flow.say(Leg::Upstream, [tag, b" XREFUSED\r\n"].concat());
+        }
+        self.state = State::Line;
+        Ok(self.line(at, unread, flow))
+    }
+
+    /// Passes a line, or what is there of it. Its last bytes wait for its end: they may announce a literal.
+    fn line(&mut self, at: usize, unread: &[u8], flow: &mut Flow) -> usize {
+        let Some(end) = memchr::memchr(b'\n', unread) else {
+            let taken = unread.len().saturating_sub(TAIL);
+            self.pass(at, taken, flow);
+            return taken;
+        };
+        let taken = end + 1;
+        let line = unread.get(..taken).unwrap_or(unread);
+        let literal = announced(tail(line)).filter(|literal| literal.starts_argument);
+        self.state = match (self.kind, literal) {
+            (Kind::Passed | Kind::Idle, Some(literal)) => {
+                return self.announce(literal, at, line, flow);
+            }
+            (Kind::Refused, Some(literal)) if !literal.synchronising => literal_of(literal.size),
+            // A refused synchronising literal never comes: the client reads BAD instead of the `+`.
+            (Kind::Refused | Kind::Passed, _) => State::Start,
+            (Kind::Idle, None) => State::AwaitIdle,
+        };
+        self.pass(at, taken, flow);
+        taken
+    }
+
+    /// Passes a line that announces a literal. Where the upstream takes no `{n+}` it becomes `{n}`, and the `+` stays
+    /// with us: before login we offered LITERAL-, and a client need not ask again.
+    fn announce(&mut self, literal: Literal, at: usize, line: &[u8], flow: &mut Flow) -> usize {
+        let ours = self.synchronises && !literal.synchronising;
+        if ours {
+            let plus = memchr::memrchr(b'+', line).unwrap_or(line.len());
+            self.pass(at, plus, flow);
+            flow.say(Leg::Upstream, "}\r\n");
+        } else {
+            self.pass(at, line.len(), flow);
+        }
+        self.state = if ours || literal.synchronising {
+            State::AwaitLiteral {
+                size: literal.size,
+                ours,
+            }
+        } else {
+            literal_of(literal.size)
+        };
+        line.len()
+    }
+
+    fn literal(&mut self, left: u64, at: usize, unread: &[u8], flow: &mut Flow) -> usize {
+        let taken = usize::try_from(left).map_or(unread.len(), |left| left.min(unread.len()));
+        self.pass(at, taken, flow);
+        self.state = literal_of(left.saturating_sub(taken as u64));
+        taken
+    }
+
+    fn pass(&self, at: usize, taken: usize, flow: &mut Flow) {
+        if self.kind != Kind::Refused {
+            flow.pass(Leg::Upstream, at..at + taken);
+        }
+    }
+}
+
+/// What follows the announcement of `size` octets; the line goes on behind them.
+fn literal_of(size: u64) -> State {
+    match size {
+        0 => State::Line,
+        left => State::Literal { left },
+    }
+}
+
+fn kind(name: &[u8]) -> Kind {
+    if name.eq_ignore_ascii_case(b"IDLE") {
+        Kind::Idle
+    } else if REFUSED.iter().any(|it| name.eq_ignore_ascii_case(it)) {
+        Kind::Refused
+    } else {
+        Kind::Passed
+    }
+}
+
+/// The commands behind the capabilities that are hidden, and those of a state that is over.
+const REFUSED: [&[u8]; 10] = [
+    // Nothing could be watched any more.
+    b"COMPRESS",
+    b"STARTTLS",
+    // The client would send its local password to the provider, next or at once.
+    b"UNAUTHENTICATE",
+    b"X-UNAUTHENTICATE",
+    b"AUTHENTICATE",
+    b"LOGIN",
+    // URLAUTH (RFC 4467): URLs that name the upstream host.
+    b"GENURLAUTH",
+    b"RESETKEY",
+    b"URLFETCH",
+    b"XAPPLEPUSHSERVICE",
+];
