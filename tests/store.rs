@@ -134,8 +134,8 @@ async fn an_account_is_forgotten_as_a_whole_and_others_stay() {
 
 #[tokio::test]
 async fn names_are_unique_to_an_account_and_fit_a_line() {
-    let store_place = Place::filled().await;
-    let store = store_place.open().await.unwrap();
+    let place = Place::filled().await;
+    let store = place.open().await.unwrap();
     let taken = add(&store, "laptop").await.unwrap_err();
     assert!(matches!(taken, StoreError::NameTaken { .. }));
     for bad in ["", "  ", "a\nb", &"x".repeat(65)] {

@@ -6,8 +6,8 @@
 //! 2. `throttle`: those who guess wait.
 //! 3. `local_check` and `verifier`: the local passwords of the account, read from the store each time, so that one
 //!    revoked by another process is refused at once. Each failure is answered a second after its check began.
-//! 4. `rejections`: a credential that the upstream keeps refusing is not tried.
-//! 5. `secrets`: the provider's password, from memory or its source. Nothing touches it before step 3 has passed.
+//! 4. `secrets`: the provider's password, from memory or its source. Nothing touches it before step 3 has passed.
+//! 5. `rejections`: a password that the upstream keeps refusing is not tried.
 //!
 //! A pass-through account has no local password: its client's own goes upstream, and the upstream decides.
 //! What the upstream said comes back by [`Authenticator::accepted`] and [`Authenticator::rejected`].
@@ -27,6 +27,7 @@ mod verifier;
 pub use self::authenticator::{Authenticator, Granted, Receipt};
 pub use self::error::{PasswordError, SecretError};
 pub use self::local_passwords::{add_chosen, add_generated};
+pub use self::source::ask;
 
 #[cfg(test)]
 mod tests;

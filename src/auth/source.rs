@@ -15,8 +15,8 @@ use crate::proto::text::sanitise;
 use crate::secret::Secret;
 use crate::store::{self, Store};
 
-/// The secret of `account` from `source`, within [`DEADLINE`].
-pub(super) async fn ask(
+/// The secret of `account` from `source`, within 20 s. Remembers nothing: for `mailsluice check`, which tries a source.
+pub async fn ask(
     source: &SecretSource,
     account: &str,
     store: &Store,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::local_check::FAILURE_ANSWER;
@@ -178,53 +179,48 @@ async fn the_local_password_is_exchanged_for_the_providers() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_and_an_unknown_name_get_the_same_answer_at_the_same_time() {
+async fn a_wrong_password_and_an_unknown_name_get_the_same_answer_and_none_early() {
     let house = House::stored().await;
-    // Paused: the time is what the code asks to wait, whatever the machine does.
-    tokio::time::pause();
-    let mut answers = Vec::new();
-    for (name, password) in [
+    let attempts = [
         ("anna@x.org", "wrong"),
         ("anna@x.org", ""),
         ("anna@x.org", "0123-4567-89ab-cdef-ghjk-mnpq-rs"),
         ("nobody@x.org", "wrong"),
         ("", ""),
-    ] {
-        let began = Instant::now();
-        let refusal = house
-            .login(name, &Secret::from(password))
-            .await
-            .unwrap_err();
-        answers.push((refusal, began.elapsed()));
-    }
+    ];
+    let answers = attempts.map(|(name, password)| {
+        let house = &house;
+        async move {
+            let began = Instant::now();
+            let refusal = house.login(name, &Secret::from(password)).await;
+            (refusal.unwrap_err(), began.elapsed() >= FAILURE_ANSWER)
+        }
+    });
+    let answers = futures_util::future::join_all(answers).await;
     assert_eq!(answers[0].0.cause, Cause::WrongPassword);
-    assert_eq!(answers[0].1.as_secs(), FAILURE_ANSWER.as_secs());
+    // Nobody is answered before the time that hides the work; what is before it is the same code for all.
+    let expected = (answers[0].0.clone(), true);
     assert!(
-        answers.iter().all(|answer| *answer == answers[0]),
+        answers.iter().all(|answer| *answer == expected),
         "{answers:?}"
     );
 }
 
 #[tokio::test]
-async fn guessing_ends_in_a_limit_for_known_and_unknown_names_alike() {
+async fn guesses_in_parallel_end_in_a_limit_for_known_and_unknown_names_alike() {
     let house = House::stored().await;
-    tokio::time::pause();
-    let mut sequences = Vec::new();
     for name in ["anna@x.org", "nobody@x.org"] {
-        let mut sequence = Vec::new();
-        for guess in 0..30 {
-            let began = Instant::now();
-            let cause = house.cause(name, &format!("guess {guess}")).await;
-            sequence.push((cause, began.elapsed().as_millis() / 10));
-        }
-        sequences.push(sequence);
+        let causes: Vec<_> = (0..40)
+            .map(|guess| {
+                let guess = Secret::from(format!("guess {guess}"));
+                // Refused without any waiting, or waiting for its slot or the store.
+                let refused = house.login(name, &guess).now_or_never()?;
+                Some(refused.unwrap_err().cause)
+            })
+            .collect();
+        assert_eq!(causes[..10], [None; 10], "{name}");
+        assert_eq!(causes[20..], [Some(Cause::LimitReached); 20], "{name}");
     }
-    assert_eq!(sequences[0], sequences[1]);
-    assert!(
-        sequences[0].windows(2).all(|pair| pair[0].1 <= pair[1].1),
-        "waits grow"
-    );
-    assert!(sequences[0][29].1 >= 1_000, "{:?}", sequences[0]);
 }
 
 #[tokio::test]
@@ -397,13 +393,17 @@ async fn a_catch_all_entry_logs_in_upstream_under_the_clients_local_part() {
         by_domain: [("x.org".into(), 0)].into(),
         ..Accounts::default()
     };
-    let local = add_generated(&house.store, "*@x.org", "all").await.unwrap();
+    // Each mailbox behind the entry has a local password and a secret of its own.
+    let local = add_generated(&house.store, "info@x.org", "all")
+        .await
+        .unwrap();
     let secret = Secret::from(CANARY);
     house
         .store
-        .put_stored_secret("*@x.org", &secret)
+        .put_stored_secret("info@x.org", &secret)
         .await
         .unwrap();
+    assert!(house.login("sales@x.org", &local).await.is_err());
     let granted = house.login("info@x.org", &local).await.unwrap();
     let Credential::Password { user, .. } = &granted.credential;
     assert_eq!(user, "info@x.org");

@@ -9,8 +9,7 @@ use crate::config::{Flag, LoadRequest, Loaded, load};
 use crate::relay::ServiceError;
 use crate::store::Store;
 
-/// The global flags, understood.
-#[derive(Debug)]
+/// The global flags, understood. No `Debug`: the environment is in it.
 pub(crate) struct Context {
     request: LoadRequest,
 }

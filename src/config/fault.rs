@@ -22,7 +22,7 @@ pub(super) enum Fault {
         nearest: Option<String>,
         known: String,
     },
-    #[error("write \"{0}\"")]
+    #[error("write {0}")]
     UnknownWord(String),
     #[error("write {expected}, not {found}")]
     WrongType {
@@ -114,6 +114,15 @@ pub(super) enum Fault {
         title: String,
         protocol: &'static str,
     },
+    #[error(
+        "{0} makes its own certificate: write {1} = {{ ca_file = \"…\" }} with it in PEM, or \
+         {1} = {{ public_key = \"sha256/…\" }}"
+    )]
+    OwnCertificate(String, &'static str),
+    #[error(
+        "{0} is a port of our own listeners, so the connection would come back here: choose another port there"
+    )]
+    OurOwnPort(u16),
     #[error("port 0 is no server's port")]
     PortZero,
     #[error("a user name is not empty and holds no control characters")]
@@ -141,7 +150,8 @@ pub(super) enum Fault {
     #[error("a name that is not empty is needed, and for a systemd credential one without /")]
     NoName,
     #[error(
-        "this address holds characters that a shell or a file system would act on: write it out instead of a placeholder"
+        "this address holds characters that a shell or a file system would act on: write it out instead of a \
+         placeholder"
     )]
     AddressNotInert,
     #[error("the environment variable {0} is not set")]

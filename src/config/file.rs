@@ -1,5 +1,5 @@
-//! The file mirror: what may be written, and nothing about what it means. Everything is optional here; `check` says what
-//! is missing.
+//! The file mirror: what may be written, and nothing about what it means. Everything is optional here; `check` says
+//! what is missing.
 
 use std::fmt;
 

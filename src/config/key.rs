@@ -24,6 +24,14 @@ impl KeyPath {
         Self([self.0.as_slice(), steps].concat())
     }
 
+    /// Another key of the same table.
+    pub(super) fn sibling(&self, name: &str) -> Self {
+        let mut steps = self.0.clone();
+        steps.pop();
+        steps.push(name.to_owned());
+        Self(steps)
+    }
+
     /// From a dotted key, as a flag or a variable names it.
     pub(super) fn dotted(key: &str) -> Self {
         Self(key.split('.').map(str::to_owned).collect())

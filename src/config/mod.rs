@@ -49,8 +49,8 @@ use self::runtime::{Config, Listener};
 pub use self::source::Flag;
 use self::source::{Sources, TomlFile};
 
-/// What to load.
-#[derive(Clone, Debug, Default)]
+/// What to load. Not `Debug`: the environment may hold secrets.
+#[derive(Clone, Default)]
 pub struct LoadRequest {
     /// `--config`; without it the variable `MAILSLUICE_CONFIG`, then the usual places.
     pub path: Option<PathBuf>,
@@ -136,7 +136,7 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, Problems> {
         .map_err(single)?;
     let sources = Sources::new(file, &request.environment, &request.flags);
     let defaults = TomlFile::parse(Path::new("defaults"), DEFAULTS.to_owned()).map_err(single)?;
-    let mut merged = sources.merged(defaults.dict()).map_err(|_| {
+    let mut merged = sources.merged(defaults.dict()).ok_or_else(|| {
         single(Problem::new(
             Place::Default,
             &KeyPath::root(),
@@ -156,6 +156,7 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, Problems> {
         environment: &request.environment,
         for_service: request.for_service,
         addresses: HashSet::new(),
+        loopback_upstreams: Vec::new(),
         files: Files::default(),
         report,
     };
@@ -268,8 +269,8 @@ fn catalogue(
     catalogue
 }
 
-/// The weakest layer. What depends on the machine (`state_dir`, the store in it, listeners on both loopbacks) is decided
-/// by the checks.
+/// The weakest layer. What depends on the machine (`state_dir`, the store in it, listeners on both loopbacks) is
+/// decided by the checks.
 ///
 /// `host` is a name below `.localhost`, which RFC 6761 keeps for the own machine: it has the form of a full name, as
 /// some servers demand in EHLO, and tells nothing about the machine. The times are those of PROTOCOL B.7.

@@ -9,7 +9,8 @@ pub(super) struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// Splits at the last `@`, since a quoted local part may hold one (RFC 5321 section 4.1.2). `None` without two halves.
+    /// Splits at the last `@`, since a quoted local part may hold one (RFC 5321 section 4.1.2). `None` without two
+    /// halves.
     pub(super) fn of(address: &'a str) -> Option<Self> {
         let (local_part, domain) = address.rsplit_once('@')?;
         (!local_part.is_empty() && !domain.is_empty()).then_some(Self {

@@ -2,7 +2,7 @@
 
 /// The word of `known` with the fewest edits to `word`, if they are few.
 pub(super) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let worst = EDITS_MAX.min(word.chars().count() / 2);
+    let worst = EDITS_MAX.min(word.chars().count().div_ceil(2));
     known
         .map(|candidate| (edits(word, candidate), candidate))
         .filter(|(edits, _)| *edits <= worst)
@@ -49,5 +49,6 @@ mod tests {
         assert_eq!(nearest("adress", known.into_iter()), Some("address"));
         assert_eq!(nearest("colour", known.into_iter()), None);
         assert_eq!(nearest("x", known.into_iter()), None);
+        assert_eq!(nearest("lgo", ["log", "host"].into_iter()), Some("log"));
     }
 }

@@ -13,7 +13,7 @@ use super::key::KeyPath;
 pub struct Problem {
     place: Place,
     key: String,
-    fault: Fault,
+    fault: Box<Fault>,
 }
 
 /// Where a setting comes from.
@@ -38,7 +38,7 @@ impl Problem {
         Self {
             place,
             key: key.to_string(),
-            fault,
+            fault: Box::new(fault),
         }
     }
 

@@ -38,6 +38,18 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// Nothing more is to be said about `key`: it is there under a mistyped name.
+    fn expect(&mut self, key: KeyPath) {
+        self.seen.insert(key);
+    }
+
+    /// Whether something below `key` was refused, so that what is missing there may only be mistyped.
+    pub(super) fn refused_below(&self, key: &KeyPath) -> bool {
+        self.seen
+            .iter()
+            .any(|seen| seen != key && seen.is_within(key))
+    }
+
     /// Adds problems of another file.
     pub(super) fn extend(&mut self, problems: impl IntoIterator<Item = Problem>) {
         self.problems.extend(problems);
@@ -66,7 +78,16 @@ pub(super) fn read<T: DeserializeOwned>(
             Err(error) => error,
         };
         let removed = remove(&mut value, &error.path);
-        report.add(&at.join(&error.path), fault(error.kind));
+        let key = at.join(&error.path);
+        let fault = fault(error.kind);
+        if let Fault::UnknownKey {
+            nearest: Some(meant),
+            ..
+        } = &fault
+        {
+            report.expect(key.sibling(meant));
+        }
+        report.add(&key, fault);
         if !removed {
             return None;
         }
@@ -99,7 +120,7 @@ fn fault(kind: Kind) -> Fault {
             nearest: nearest(&name, known.iter().copied()).map(str::to_owned),
             known: known.join(", "),
         },
-        Kind::UnknownVariant(_, known) => Fault::UnknownWord(known.join("\", \"")),
+        Kind::UnknownVariant(_, known) => Fault::UnknownWord(alternatives(known)),
         Kind::InvalidType(found, expected) => Fault::WrongType {
             found: type_word(&found),
             expected: expected_words(expected),
@@ -113,6 +134,15 @@ fn fault(kind: Kind) -> Fault {
         | Kind::USizeOutOfRange(_)
         | Kind::Unsupported(_)
         | Kind::UnsupportedKey(..) => Fault::Unreadable,
+    }
+}
+
+/// `"a", "b" or "c"`.
+pub(super) fn alternatives(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => quoted.concat(),
     }
 }
 
@@ -134,7 +164,7 @@ fn expected_words(expected: String) -> String {
         "a boolean" => "true or false".to_owned(),
         "a sequence" => "a list in [ ]".to_owned(),
         "u16" => "a whole number from 0 to 65535".to_owned(),
-        "u64" | "usize" => "a whole number".to_owned(),
+        "u64" | "usize" => "a whole number that is not negative".to_owned(),
         words if words.starts_with("struct ") => "a table".to_owned(),
         words if words.contains("enum ") => "text in quotes".to_owned(),
         _ => expected,

@@ -38,10 +38,23 @@ pub struct Listener {
     pub address: SocketAddr,
     /// TLS on the client leg.
     pub tls: ListenerTls,
-    /// Peers outside these networks are closed without a word. Empty only for loopback: everyone who can reach it.
+    /// Peers outside these networks are closed without a word. Empty only for loopback: everyone who can reach it. Off
+    /// loopback it is never empty; where a TLS listener names none, it is all of IPv4 and IPv6.
     pub networks: Vec<IpNet>,
     /// Serves only this account or provider.
     pub pin: Option<Pin>,
+}
+
+impl Listener {
+    /// Whether a login is taken while the leg is not encrypted. Off loopback a plain listener stands only where the
+    /// configuration consents in words; one that offers STARTTLS then insists on it.
+    pub fn takes_plain_login(&self) -> bool {
+        match self.tls {
+            ListenerTls::Off => true,
+            ListenerTls::StartTls(_) => self.address.ip().is_loopback(),
+            ListenerTls::Implicit(_) => false,
+        }
+    }
 }
 
 /// TLS on the client leg, and the certificate for it.
@@ -85,7 +98,8 @@ pub struct Accounts {
     pub by_name: HashMap<String, usize>,
     /// Lower-case local part → indices in `all`.
     pub by_local_part: HashMap<String, Vec<usize>>,
-    /// Lower-case domain → the catch-all entry (its `address` is `*@domain`).
+    /// Lower-case domain → the catch-all entry (its `address` is `*@domain`). Until [`Accounts::find`] derives an
+    /// account from it, its users and its secret's source may hold `{address}`, `{localpart}` and `{domain}`.
     pub by_domain: HashMap<String, usize>,
 }
 

@@ -81,8 +81,8 @@ impl Sources {
         }
     }
 
-    /// All layers over `defaults`, merged.
-    pub(super) fn merged(&self, defaults: Dict) -> Result<Dict, figment::Error> {
+    /// All layers over `defaults`, merged. `None` if figment fails to read a layer, which ours give it no cause for.
+    pub(super) fn merged(&self, defaults: Dict) -> Option<Dict> {
         let mut figment = Figment::from(Layer(defaults));
         if let Some(file) = &self.file {
             figment = figment.merge(Layer(file.dict()));
@@ -90,24 +90,28 @@ impl Sources {
         for setting in self.environment.iter().chain(&self.flags) {
             figment = figment.merge(setting);
         }
-        let mut profiles = Provider::data(&figment)?;
-        Ok(profiles.remove(&Profile::Default).unwrap_or_default())
+        let mut profiles = Provider::data(&figment).ok()?;
+        Some(profiles.remove(&Profile::Default).unwrap_or_default())
     }
 
-    /// Which source the setting at `key` comes from. Flags and variables name whole settings, so whatever lies at or
-    /// below one of theirs is theirs.
+    /// Which source the setting at `key` comes from: the strongest one that says it, or else says something below it.
     pub(super) fn place(&self, key: &KeyPath) -> Place {
-        let outer = |settings: &[Setting]| {
-            let of = |s: &&Setting| key.is_within(&s.key);
-            settings.iter().rev().find(of).map(|s| s.place.clone())
+        let said = |setting: &&Setting| key.is_within(&setting.key);
+        let below = |setting: &&Setting| setting.key.is_within(key);
+        let settings = || self.flags.iter().rev().chain(self.environment.iter().rev());
+        let place = |setting: &Setting| setting.place.clone();
+        let in_file = |file: &TomlFile| {
+            let (line, whole) = file.line(key);
+            (Place::File(file.path.clone(), line), whole)
         };
-        let from_file = || {
-            let file = self.file.as_ref()?;
-            Some(Place::File(file.path.clone(), file.line(key)))
-        };
-        outer(&self.flags)
-            .or_else(|| outer(&self.environment))
-            .or_else(from_file)
+        let in_file = self.file.as_ref().map(in_file);
+        let whole_in_file = || in_file.clone().filter(|(_, whole)| *whole);
+        settings()
+            .find(said)
+            .map(place)
+            .or_else(|| whole_in_file().map(|(place, _)| place))
+            .or_else(|| settings().find(below).map(place))
+            .or_else(|| in_file.clone().map(|(place, _)| place))
             .unwrap_or(Place::Default)
     }
 }
@@ -141,18 +145,19 @@ impl TomlFile {
         value_of(item).into_dict().unwrap_or_default()
     }
 
-    /// The line of the deepest part of `key` that is written down; `None` where nothing of it is.
-    fn line(&self, key: &KeyPath) -> Option<usize> {
+    /// The line of the deepest part of `key` that is written down, and whether that is the whole key.
+    fn line(&self, key: &KeyPath) -> (Option<usize>, bool) {
         let mut node = Node::Table(self.document.as_table());
         let mut found = None;
         for step in key.steps() {
             let Some((next, span)) = node.child(step) else {
-                break;
+                return (found, false);
             };
-            found = span.or(found);
+            let line = span.map(|span| line_of(&self.line_starts, span.start));
+            found = line.or(found);
             node = next;
         }
-        found.map(|span| line_of(&self.line_starts, span.start))
+        (found, true)
     }
 }
 

@@ -149,6 +149,24 @@ async fn a_store_that_may_not_be_written_says_so() {
 }
 
 #[tokio::test]
+async fn a_write_lock_that_another_process_holds_is_said_and_reads_go_on() {
+    let (folder, store) = fresh().await;
+    let impatient = Store::open_with(&settings(folder.path()), |o| o.busy_timeout(Duration::ZERO))
+        .await
+        .unwrap();
+    let mut writer = store.pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    sqlx::query("DELETE FROM stored_secret")
+        .execute(&mut *writer)
+        .await
+        .unwrap();
+    let error = add(&impatient, "anna@x.org", "p").await.unwrap_err();
+    assert!(matches!(error, StoreError::Busy { .. }), "{error:?}");
+    assert!(impatient.local_passwords("anna@x.org").await.is_ok());
+    writer.rollback().await.unwrap();
+    add(&impatient, "anna@x.org", "p").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_use_is_noted_at_most_once_a_day() {
     let (_folder, store) = fresh().await;
     add(&store, "anna@x.org", "laptop").await.unwrap();

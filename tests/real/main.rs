@@ -9,8 +9,8 @@
 
 #![expect(
     clippy::expect_used,
-    clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stderr,
     clippy::indexing_slicing,
     reason = "test code: what is not as expected has to stop the case"
 )]

@@ -1,7 +1,7 @@
 //! Submission as programs use it, through each route: what is sent arrives, once, byte for byte.
 
 use crate::client::assert_same;
-use crate::client::imap::Imap;
+use crate::client::imap::arrived;
 use crate::client::smtp::Smtp;
 use crate::fixture::{Account, Mailbox, Proxy, Route, Target, Tls, seeds, servers};
 
@@ -181,23 +181,6 @@ fn dovecot_submission_takes_mail_too() {
         .expect("a header")
         + 4;
     assert_same(&message[body..], b".\r\n", "the body");
-}
-
-/// The messages of the INBOX, read over the route itself, once there are `count`.
-fn arrived(target: &Target, count: usize) -> Vec<Vec<u8>> {
-    let mut imap = Imap::login(target);
-    let exists = format!("* {count} EXISTS");
-    let selected = imap.command("SELECT INBOX");
-    if !selected
-        .untagged
-        .iter()
-        .any(|response| response.text == exists)
-    {
-        imap.idle_until(&exists, || (), "NOOP").ok();
-    }
-    let messages = imap.command("FETCH 1:* BODY.PEEK[]").literals();
-    assert_eq!(messages.len(), count);
-    messages
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

@@ -1,6 +1,7 @@
 //! Where to connect: one endpoint for each protocol that is on.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -34,8 +35,8 @@ struct Address {
     port: u16,
     tls: TlsMode,
     user: UserForm,
-    /// It comes from the preset, or is one of a provider's.
-    takes_password: bool,
+    /// The provider whose server it is, if that takes tokens only.
+    tokens_only: Option<String>,
 }
 
 /// The endpoints of an account; `None` after a report.
@@ -63,16 +64,23 @@ pub(super) fn endpoints(
             shared: table(said(check.defaults, protocol)),
         };
         match asked.address(check) {
-            Some(address) if !address.takes_password => tokens_only.push(protocol),
+            Some(Address {
+                tokens_only: Some(title),
+                ..
+            }) => tokens_only.push((protocol, title)),
             Some(address) => match asked.endpoint(address, check) {
-                Some(endpoint) => drop(endpoints.insert(protocol, endpoint)),
+                Some(endpoint) => {
+                    asked.note_loopback(&endpoint, check);
+                    endpoints.insert(protocol, endpoint);
+                }
                 None => failed = true,
             },
             None => failed = true,
         }
     }
-    if !tokens_only.is_empty() {
-        let fault = sign_in(preset, &tokens_only, !endpoints.is_empty());
+    if let Some((_, title)) = tokens_only.first() {
+        let protocols: Vec<Protocol> = tokens_only.iter().map(|(p, _)| *p).collect();
+        let fault = sign_in(title.clone(), &protocols, !endpoints.is_empty());
         check.report.add(&at.child("provider"), fault);
     } else if endpoints.is_empty() && !failed {
         check.report.add(at, Fault::NothingOn);
@@ -101,11 +109,7 @@ fn is_on(entry: &AccountEntry, protocol: Protocol, preset: &Preset<'_>, check: &
     })
 }
 
-fn sign_in(preset: &Preset<'_>, protocols: &[Protocol], others_work: bool) -> Fault {
-    let title = match preset {
-        Preset::Known { provider, .. } => provider.title.clone(),
-        Preset::Custom { .. } => "this server".to_owned(),
-    };
+fn sign_in(title: String, protocols: &[Protocol], others_work: bool) -> Fault {
     let names: Vec<&str> = protocols.iter().map(|p| p.name()).collect();
     let off: Vec<String> = names.iter().map(|name| format!("{name} = false")).collect();
     Fault::SignInNeeded {
@@ -113,6 +117,12 @@ fn sign_in(preset: &Preset<'_>, protocols: &[Protocol], others_work: bool) -> Fa
         protocols: names.join(", "),
         way_out: others_work.then(|| off.join(" and ")),
     }
+}
+
+/// The title of a provider that takes no password for this protocol.
+fn tokens_only(provider: Option<&Provider>, protocol: Protocol) -> Option<String> {
+    let refusing = provider.filter(|p| !p.takes_password(protocol));
+    refusing.map(|p| p.title.clone())
 }
 
 impl Asked<'_> {
@@ -155,7 +165,7 @@ impl Asked<'_> {
                     port: server.port,
                     tls: server.tls.mode()?,
                     user: server.user.unwrap_or(provider.user),
-                    takes_password: provider.takes_password(self.protocol),
+                    tokens_only: tokens_only(Some(provider), self.protocol),
                 })
             }
         }
@@ -189,7 +199,7 @@ impl Asked<'_> {
                 Preset::Known { provider, .. } => provider.user,
                 Preset::Custom { .. } => UserForm::Address,
             },
-            takes_password: owner.is_none_or(|p| p.takes_password(self.protocol)),
+            tokens_only: tokens_only(owner, self.protocol),
         })
     }
 
@@ -226,13 +236,31 @@ impl Asked<'_> {
 
     fn endpoint(&self, address: Address, check: &mut Check<'_>) -> Option<Endpoint> {
         let user = self.user(address.user, check)?;
+        let trust = self.trust(check)?;
+        if let (Preset::Known { provider, .. }, Trust::Platform) = (self.preset, &trust)
+            && provider.quirks.iter().any(|q| q == OWN_CERTIFICATE)
+        {
+            let fault = Fault::OwnCertificate(provider.title.clone(), self.protocol.name());
+            check.report.add(&self.at, fault);
+            return None;
+        }
         Some(Endpoint {
             host: address.host.to_lowercase(),
             port: address.port,
             tls: address.tls,
-            trust: self.trust(check)?,
+            trust,
             user,
         })
+    }
+
+    /// An upstream on this machine could be ourselves; whether it is shows once the listeners are known.
+    fn note_loopback(&self, endpoint: &Endpoint, check: &mut Check<'_>) {
+        let ip = endpoint.host.parse::<IpAddr>();
+        if endpoint.host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback()) {
+            check
+                .loopback_upstreams
+                .push((self.at.clone(), endpoint.port));
+        }
     }
 
     /// The upstream identity. CR, LF and NUL would end the command it goes into (PROTOCOL C.2).
@@ -320,3 +348,6 @@ fn standard_port(protocol: Protocol, tls: TlsMode) -> u16 {
         (Protocol::Smtp, TlsMode::StartTls) => 587,
     }
 }
+
+/// The quirk of a gateway that no authority signs for.
+const OWN_CERTIFICATE: &str = "bridge-self-signed";

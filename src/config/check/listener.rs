@@ -21,11 +21,32 @@ pub(in super::super) fn listeners(
     entries: Vec<Value>,
     check: &mut Check<'_>,
 ) -> Vec<(Listener, Place)> {
-    if entries.is_empty() {
-        return defaults()
-            .map(|listener| (listener, Place::Default))
-            .collect();
+    let listeners = if entries.is_empty() {
+        let unwritten = |listener| (listener, Place::Default);
+        defaults().map(unwritten).collect()
+    } else {
+        written(entries, check)
+    };
+    no_loop(&listeners, check);
+    listeners
+}
+
+/// An upstream that is one of our own listeners would call us without end.
+fn no_loop(listeners: &[(Listener, Place)], check: &mut Check<'_>) {
+    for (key, port) in std::mem::take(&mut check.loopback_upstreams) {
+        let ours = |address: &SocketAddr| {
+            address.port() == port && (address.ip().is_loopback() || address.ip().is_unspecified())
+        };
+        if listeners
+            .iter()
+            .any(|(listener, _)| ours(&listener.address))
+        {
+            check.report.add(&key, Fault::OurOwnPort(port));
+        }
     }
+}
+
+fn written(entries: Vec<Value>, check: &mut Check<'_>) -> Vec<(Listener, Place)> {
     let mut taken = HashMap::new();
     let mut listeners = Vec::new();
     for (index, entry) in entries.into_iter().enumerate() {

@@ -36,6 +36,8 @@ pub(super) struct Check<'a> {
     pub(super) for_service: bool,
     /// The addresses of all accounts, in lower case, those with problems too.
     pub(super) addresses: HashSet<String>,
+    /// Upstreams on this machine: where they are written, and their port.
+    pub(super) loopback_upstreams: Vec<(KeyPath, u16)>,
     /// The files looked at.
     pub(super) files: Files,
     /// The problems found.

@@ -72,7 +72,9 @@ fn source(password: &PasswordEntry, key: &KeyPath, check: &mut Check<'_>) -> Opt
     .flatten();
     let (first, second) = (named.next(), named.next());
     if first.is_none() || second.is_some() {
-        check.report.add(key, Fault::NotOneSource);
+        if !check.report.refused_below(key) {
+            check.report.add(key, Fault::NotOneSource);
+        }
         return None;
     }
     if let Some(name) = blank_or_odd(table) {
@@ -128,29 +130,25 @@ fn filled(
 
 fn reachable(source: &SecretSource, key: &KeyPath, names: &Names<'_>, check: &mut Check<'_>) {
     let waits = |text: &str| names.local_part() == CATCH_ALL && has_placeholder(text);
-    match source {
+    let (step, fault) = match source {
         SecretSource::File(path) if !waits(&path.to_string_lossy()) => {
-            if let Some(fault) = check.files.check(path, Holds::Secret) {
-                check.report.add(&key.child("file"), fault);
-            }
+            ("file", check.files.check(path, Holds::Secret))
         }
         SecretSource::Env(name) if check.for_service && !waits(name) => {
-            if !check.environment.contains_key(name) {
-                check
-                    .report
-                    .add(&key.child("env"), Fault::VariableNotSet(name.clone()));
-            }
+            let set = check.environment.contains_key(name);
+            ("env", (!set).then(|| Fault::VariableNotSet(name.clone())))
         }
         SecretSource::SystemdCredential(name) if check.for_service && !waits(name) => {
-            if let Some(fault) = credential(name, check) {
-                check.report.add(&key.child("systemd"), fault);
-            }
+            ("systemd", credential(name, check))
         }
-        _ => {}
+        _ => return,
+    };
+    if let Some(fault) = fault {
+        check.report.add(&key.child(step), fault);
     }
 }
 
-/// What is wrong with a systemd credential. Its file's mode is systemd's business.
+/// What is wrong with a systemd credential.
 pub(super) fn credential(name: &str, check: &mut Check<'_>) -> Option<Fault> {
     match check.environment.get("CREDENTIALS_DIRECTORY") {
         Some(folder) => check

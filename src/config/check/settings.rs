@@ -77,7 +77,9 @@ fn key(
                 default
             }
             (None, None) | (Some(_), Some(_)) => {
-                check.report.add(at, Fault::NotOneKey);
+                if !check.report.refused_below(at) {
+                    check.report.add(at, Fault::NotOneKey);
+                }
                 default
             }
         },

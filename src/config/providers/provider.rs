@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::super::fault::Fault;
 use super::super::key::KeyPath;
-use super::super::read::Report;
+use super::super::read::{Report, alternatives};
 use crate::protocol::{Protocol, TlsMode};
 
 /// A preset. The keys are explained at the top of `config/providers.toml`.
@@ -246,7 +246,7 @@ impl Provider {
                 let at = at.child("password_protocols").child(index);
                 report.add(
                     &at,
-                    Fault::UnknownWord("imap\", \"pop3\", \"smtp".to_owned()),
+                    Fault::UnknownWord(alternatives(&Protocol::ALL.map(Protocol::name))),
                 );
             }
         }

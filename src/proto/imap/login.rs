@@ -11,8 +11,12 @@
 //! | `AwaitTls` | the handshake; the client is not read | `ExpectCommand` |
 //! | `Done` | nothing | – |
 
+mod exchange;
+mod stranger;
+
 use bytes::Bytes;
 
+use self::exchange::{Exchange, Next};
 use super::codec::capability;
 use super::codec::command::{Command, Malformed, Mechanism, Request, command};
 use super::codec::refusal;
@@ -33,7 +37,7 @@ pub struct ImapLogin {
     frames: Frames,
     state: State,
     /// Whether the first octet of the connection, or of its TLS, has been looked at.
-    greeted_by_client: bool,
+    first_octet_seen: bool,
     bad_commands: usize,
     failed_logins: usize,
 }
@@ -47,17 +51,6 @@ enum State {
     Done,
 }
 
-/// How far a SASL exchange is.
-#[derive(Debug)]
-enum Exchange {
-    /// PLAIN: the one message.
-    Plain,
-    /// LOGIN: the user name.
-    LoginUser,
-    /// LOGIN: the password.
-    LoginPassword { user: Secret },
-}
-
 impl ImapLogin {
     /// A dialogue that has not greeted yet.
     pub fn new(settings: LoginSettings) -> Self {
@@ -65,7 +58,7 @@ impl ImapLogin {
             settings,
             frames: Frames::default(),
             state: State::ExpectCommand,
-            greeted_by_client: false,
+            first_octet_seen: false,
             bad_commands: 0,
             failed_logins: 0,
         }
@@ -83,17 +76,14 @@ impl Login for ImapLogin {
             LoginInput::Eof => self.close(CloseReason::Eof, actions),
             LoginInput::TlsReady => {
                 self.settings.tls = ClientTls::Active;
-                self.greeted_by_client = false;
+                self.first_octet_seen = false;
                 self.state = State::ExpectCommand;
             }
             LoginInput::Accepted(established) => self.accepted(established, actions),
             LoginInput::Refused(why) => self.refused(why, actions),
             LoginInput::Deadline => {
-                self.bye(
-                    "Autologout; no login in time",
-                    CloseReason::Deadline,
-                    actions,
-                );
+                let words = "Autologout; no login in time";
+                self.bye(words, CloseReason::Deadline, actions);
             }
             LoginInput::Shutdown => {
                 let words = "[UNAVAILABLE] The service is stopping";
@@ -134,11 +124,11 @@ impl ImapLogin {
         if matches!(self.state, State::AwaitTls) {
             return self.close(CloseReason::BytesBehindStartTls, actions);
         }
-        if !self.greeted_by_client
+        if !self.first_octet_seen
             && let Some(&first) = bytes.first()
         {
-            self.greeted_by_client = true;
-            if !(first.is_ascii_graphic() || first.is_ascii_whitespace()) {
+            self.first_octet_seen = true;
+            if stranger::is_foreign(first) {
                 return self.close(CloseReason::NotThisProtocol, actions);
             }
         }
@@ -179,7 +169,7 @@ impl ImapLogin {
     }
 
     fn on_command(&mut self, frame: &Secret, actions: &mut Vec<LoginAction>) {
-        if is_http(frame.expose()) {
+        if stranger::is_http(frame.expose()) {
             return self.close(CloseReason::NotThisProtocol, actions);
         }
         let Command { tag, request } = match command(frame.expose()) {
@@ -239,14 +229,10 @@ impl ImapLogin {
         initial_response: Option<Secret>,
         actions: &mut Vec<LoginAction>,
     ) {
-        let exchange = match mechanism {
-            Mechanism::Plain => Exchange::Plain,
-            Mechanism::Login => Exchange::LoginUser,
-            Mechanism::Other => {
-                // B.6: NO, not BAD, so that the client tries another one.
-                say(actions, format!("{tag} NO Mechanism not supported\r\n"));
-                return self.count_bad(actions);
-            }
+        let Some(exchange) = Exchange::begin(mechanism) else {
+            // B.6: NO, not BAD, so that the client tries another one.
+            say(actions, format!("{tag} NO Mechanism not supported\r\n"));
+            return self.count_bad(actions);
         };
         match initial_response {
             Some(response) => self.on_response(tag, exchange, response.expose(), actions),
@@ -256,12 +242,7 @@ impl ImapLogin {
 
     /// Asks for the next message of a SASL exchange.
     fn challenge(&mut self, tag: String, exchange: Exchange, actions: &mut Vec<LoginAction>) {
-        let challenge = match &exchange {
-            Exchange::Plain => "",
-            Exchange::LoginUser => sasl::LOGIN_USERNAME,
-            Exchange::LoginPassword { .. } => sasl::LOGIN_PASSWORD,
-        };
-        say(actions, format!("+ {challenge}\r\n"));
+        say(actions, format!("+ {}\r\n", exchange.challenge()));
         self.state = State::ExpectResponse { tag, exchange };
     }
 
@@ -273,22 +254,10 @@ impl ImapLogin {
         line: &[u8],
         actions: &mut Vec<LoginAction>,
     ) {
-        let message = match sasl::decode(line) {
-            Ok(message) => message,
-            Err(why) => return self.attempt(tag, Err(why), actions),
-        };
-        match exchange {
-            Exchange::Plain => {
-                let attempt = sasl::plain(&message, "AUTHENTICATE PLAIN");
-                self.attempt(tag, attempt, actions);
-            }
-            Exchange::LoginUser => {
-                self.challenge(tag, Exchange::LoginPassword { user: message }, actions);
-            }
-            Exchange::LoginPassword { user } => {
-                let attempt = sasl::attempt(user.expose(), message, "AUTHENTICATE LOGIN");
-                self.attempt(tag, attempt, actions);
-            }
+        match exchange.answer(line) {
+            Ok(Next::Challenge(exchange)) => self.challenge(tag, exchange, actions),
+            Ok(Next::Attempt(attempt)) => self.attempt(tag, Ok(attempt), actions),
+            Err(why) => self.attempt(tag, Err(why), actions),
         }
     }
 
@@ -376,21 +345,88 @@ fn say(actions: &mut Vec<LoginAction>, text: impl Into<Bytes>) {
     actions.push(LoginAction::Write(text.into()));
 }
 
-/// A browser or a script made to talk to this port (PROTOCOL B.8 no. 15).
-fn is_http(line: &[u8]) -> bool {
-    let mut words = line.split(|&b| b == b' ').filter(|word| !word.is_empty());
-    let method = words.next().unwrap_or_default();
-    let target = words.next().unwrap_or_default();
-    let version = words.next().unwrap_or_default();
-    HTTP_METHODS.contains(&method) && (target.starts_with(b"/") || version.starts_with(b"HTTP/"))
-}
-
-const HTTP_METHODS: [&[u8]; 10] = [
-    b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"DELETE", b"PATCH", b"TRACE", b"PRI",
-];
-
 /// nginx closes after five; a client that probes for mechanisms stays below.
 const BAD_COMMANDS_MAX: usize = 5;
 
 /// Dovecot's login process closes after three.
 const FAILED_LOGINS_MAX: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::proto::refusal::Cause;
+
+    /// Every action as text; each attempt is refused as soon as it is made.
+    fn answers<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
+        let mut login = ImapLogin::new(LoginSettings {
+            host: "sluice.test".into(),
+            tls: ClientTls::Off,
+            max_message_size: 0,
+        });
+        let mut seen = Vec::new();
+        for chunk in chunks {
+            let mut actions = Vec::new();
+            login.step(LoginInput::Bytes(chunk), &mut actions);
+            while let Some(action) = (!actions.is_empty()).then(|| actions.remove(0)) {
+                if matches!(action, LoginAction::Authenticate(_)) {
+                    assert!(!login.reads());
+                    let refusal = Refusal::new(Cause::WrongPassword, "test", "no");
+                    login.step(LoginInput::Refused(&refusal), &mut actions);
+                }
+                seen.push(format!("{action:?}"));
+            }
+        }
+        seen
+    }
+
+    #[test]
+    fn no_debug_output_shows_a_password() {
+        let mut login = ImapLogin::new(LoginSettings {
+            host: "sluice.test".into(),
+            tls: ClientTls::Off,
+            max_message_size: 0,
+        });
+        let mut actions = Vec::new();
+        login.step(
+            LoginInput::Bytes(b"a LOGIN anna hunter2\r\nb LOGIN x hunter2"),
+            &mut actions,
+        );
+        let shown = format!("{login:?} {actions:?}");
+        assert!(
+            shown.contains("AwaitDecision") && !shown.contains("hunter2"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_decision_nobody_asked_for_changes_nothing() {
+        let mut login = ImapLogin::new(LoginSettings {
+            host: "sluice.test".into(),
+            tls: ClientTls::Off,
+            max_message_size: 0,
+        });
+        let mut actions = Vec::new();
+        login.step(LoginInput::Accepted(&Established::default()), &mut actions);
+        assert!(actions.is_empty());
+        assert_eq!(login.phase(), "expect-command");
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_answers(
+            parts in prop::collection::vec(prop_oneof![
+                Just("a LOGIN anna x\r\n"), Just("a LOGIN {4}\r\n"), Just("a LOGIN {3+}\r\n"), Just("anna "),
+                Just("{2+}\r\n"), Just("\r\n"), Just("b AUTHENTICATE PLAIN\r\n"), Just("b AUTHENTICATE LOGIN YQ==\r\n"),
+                Just("YW5uYQ==\r\n"), Just("*\r\n"), Just("c NOOP\n"), Just("d ID NIL\r\n"), Just("\u{e4}\0{}+ \"("),
+                Just("e SELECT {99999}\r\n"),
+            ], 0..12),
+            size in 1_usize..12,
+        ) {
+            let text = parts.concat();
+            let whole = answers(std::iter::once(text.as_bytes()));
+            prop_assert_eq!(answers(text.as_bytes().chunks(size)), whole);
+        }
+    }
+}

@@ -11,8 +11,9 @@
 //! | `ExpectLogin` | a `+` for each thing left to say, and the tagged OK | `Done` |
 //! | `Done` | nothing | – |
 
-use std::collections::VecDeque;
+mod credential;
 
+use self::credential::{Exchange, write};
 use super::codec::cause::cause;
 use super::codec::response::{RespText, Response, Status, response};
 use super::frame::announced;
@@ -23,7 +24,6 @@ use crate::proto::lines::{Line, Lines};
 use crate::proto::refusal::{Cause, Refusal};
 use crate::proto::sasl;
 use crate::protocol::TlsMode;
-use crate::secret::Secret;
 
 /// See the module.
 #[derive(Debug)]
@@ -49,15 +49,8 @@ enum State {
     ExpectCapability { tag: String },
     ExpectStartTls { tag: String },
     AwaitTls,
-    ExpectLogin { tag: String, answers: Answers },
+    ExpectLogin { tag: String, exchange: Exchange },
     Done,
-}
-
-/// What is said on each `+`, in order; then what cancels the exchange, once, if it can be cancelled.
-#[derive(Debug)]
-struct Answers {
-    queue: VecDeque<UpstreamAction>,
-    cancel: Option<UpstreamAction>,
 }
 
 #[derive(Debug, Default)]
@@ -126,12 +119,11 @@ impl ImapUpstream {
     fn check_credential(&mut self, actions: &mut Vec<UpstreamAction>) {
         let Credential::Password { user, password } = &self.settings.credential;
         if !sasl::sayable(user, password) {
-            let (cause, words) = if self.settings.passthrough {
-                (Cause::WrongPassword, "Wrong name or password.")
-            } else {
-                let words = "The stored user name or password holds a control character";
-                (Cause::ServerBug, words)
+            let cause = match self.settings.passthrough {
+                true => Cause::WrongPassword,
+                false => Cause::ServerBug,
             };
+            let words = "The name or password holds a control character";
             self.fail(cause, words, b"", actions);
         }
     }
@@ -188,7 +180,7 @@ impl ImapUpstream {
             (State::ExpectGreeting, None, Status::Ok) => self.proceed(actions),
             (State::ExpectGreeting, None, Status::Preauth) => {
                 // NO STARTTLS: PREAUTH would skip both TLS and the login.
-                let words = "The mail provider takes nobody's login here (PREAUTH)";
+                let words = "The mail provider wants no login (PREAUTH)";
                 self.fail(Cause::UpstreamPolicy, words, b"", actions);
             }
             (State::ExpectGreeting, ..) => {
@@ -250,90 +242,25 @@ impl ImapUpstream {
         }
     }
 
-    /// Logs in by the best of what is offered.
+    /// Says the credential in the best way on offer.
     fn login(&mut self, actions: &mut Vec<UpstreamAction>) {
-        let Credential::Password { user, password } = self.settings.credential.clone();
         let tag = self.tag();
-        let answers = if self.offers("AUTH=PLAIN") {
-            self.say_plain(&tag, &user, &password, actions)
-        } else if self.offers("AUTH=LOGIN") {
-            actions.push(write(format!("{tag} AUTHENTICATE LOGIN\r\n")));
-            let user = sasl::encode(user.as_bytes());
-            Answers {
-                queue: [
-                    secret(&[user.expose()]),
-                    secret(&[sasl::encode(password.expose()).expose()]),
-                ]
-                .into(),
-                cancel: Some(write(CANCEL)),
-            }
-        } else if self.offers("LOGINDISABLED") {
+        let Credential::Password { user, password } = &self.settings.credential;
+        let offers = |name: &str| self.offers(name);
+        let Some(exchange) = Exchange::begin(&tag, user, password, offers, actions) else {
             let words = "The mail provider offers no way to log in with a password";
             return self.fail(Cause::UpstreamPolicy, words, b"", actions);
-        } else {
-            self.say_login(&tag, &user, &password, actions)
         };
         // What it names from now on holds for the authenticated state.
         self.capabilities = None;
-        self.state = State::ExpectLogin { tag, answers };
-    }
-
-    /// AUTHENTICATE PLAIN, with its message at once where SASL-IR allows (RFC 4959).
-    fn say_plain(
-        &self,
-        tag: &str,
-        user: &str,
-        password: &Secret,
-        actions: &mut Vec<UpstreamAction>,
-    ) -> Answers {
-        let message = sasl::encode_plain(user, password);
-        let mut queue = VecDeque::new();
-        if self.offers("SASL-IR") && message.expose().len() <= INITIAL_RESPONSE_MAX {
-            let command = format!("{tag} AUTHENTICATE PLAIN ");
-            actions.push(secret(&[command.as_bytes(), message.expose()]));
-        } else {
-            actions.push(write(format!("{tag} AUTHENTICATE PLAIN\r\n")));
-            queue.push_back(secret(&[message.expose()]));
-        }
-        Answers {
-            queue,
-            cancel: Some(write(CANCEL)),
-        }
-    }
-
-    /// LOGIN with both arguments as literals: nothing needs escaping, so nothing can be escaped wrongly.
-    fn say_login(
-        &self,
-        tag: &str,
-        user: &str,
-        password: &Secret,
-        actions: &mut Vec<UpstreamAction>,
-    ) -> Answers {
-        let (user_size, size) = (user.len(), password.expose().len());
-        // RFC 7888: LITERAL- allows 4096 octets without waiting.
-        let no_wait = self.offers("LITERAL+")
-            || (self.offers("LITERAL-") && user_size.max(size) <= LITERAL_MINUS_MAX);
-        let mut queue = VecDeque::new();
-        if no_wait {
-            let head = format!("{tag} LOGIN {{{user_size}+}}\r\n{user} {{{size}+}}\r\n");
-            actions.push(secret(&[head.as_bytes(), password.expose()]));
-        } else {
-            actions.push(write(format!("{tag} LOGIN {{{user_size}}}\r\n")));
-            queue.push_back(write(format!("{user} {{{size}}}\r\n")));
-            queue.push_back(secret(&[password.expose()]));
-        }
-        Answers {
-            queue,
-            cancel: None,
-        }
+        self.state = State::ExpectLogin { tag, exchange };
     }
 
     fn on_continue(&mut self, actions: &mut Vec<UpstreamAction>) {
-        let State::ExpectLogin { answers, .. } = &mut self.state else {
+        let State::ExpectLogin { exchange, .. } = &mut self.state else {
             return self.fail(Cause::Unavailable, NOT_IMAP, b"", actions);
         };
-        // A challenge beyond what the mechanism has is an error report: cancelled, so that the tagged reply comes.
-        match answers.queue.pop_front().or_else(|| answers.cancel.take()) {
+        match exchange.answer() {
             Some(answer) => actions.push(answer),
             None => {
                 let words = "The mail provider asked for more than a password";
@@ -358,7 +285,17 @@ impl ImapUpstream {
             _ => Cause::Unavailable,
         };
         let cause = cause(status, text, rejected);
-        self.fail(cause, "The mail provider said", text.text, actions);
+        let words = match (&self.state, cause) {
+            (State::ExpectLogin { .. }, Cause::CredentialRejected) => {
+                "The mail provider refused the stored password"
+            }
+            (State::ExpectLogin { .. }, Cause::WrongPassword) => {
+                "The mail provider refused the password"
+            }
+            (State::ExpectLogin { .. }, _) => "The mail provider refused the login",
+            _ => "The mail provider turned us away",
+        };
+        self.fail(cause, words, text.text, actions);
     }
 
     /// An untagged line that is none of our business; what it ends in may be a literal.
@@ -394,26 +331,9 @@ impl ImapUpstream {
     }
 }
 
-fn write(text: impl Into<bytes::Bytes>) -> UpstreamAction {
-    UpstreamAction::Write(text.into())
-}
-
-/// A line that carries a credential.
-fn secret(parts: &[&[u8]]) -> UpstreamAction {
-    let mut line = Vec::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() + 2);
-    for part in parts {
-        line.extend_from_slice(part);
-    }
-    line.extend_from_slice(b"\r\n");
-    UpstreamAction::WriteSecret(Secret::new(line))
-}
-
-/// RFC 3501 section 6.2.2.
-const CANCEL: &str = "*\r\n";
-
-const NOT_IMAP: &str = "The mail provider does not speak IMAP as expected";
-const NO_STARTTLS: &str = "The mail provider does not offer STARTTLS";
-const BYTES_BEHIND_STARTTLS: &str = "The connection to the mail provider was tampered with";
+const NOT_IMAP: &str = "The mail provider does not answer in IMAP";
+const NO_STARTTLS: &str = "The mail provider does not offer STARTTLS, which is required";
+const BYTES_BEHIND_STARTTLS: &str = "The mail provider sent plain bytes where TLS was due";
 
 /// The longest capability lists in the field have some 700 octets.
 const LINE_MAX: usize = 8192;
@@ -424,8 +344,94 @@ const LINES_MAX: usize = 128;
 /// Octets before the login is done, literals included. Bounds an upstream that never comes to its point.
 const OCTETS_MAX: usize = 64 * 1024;
 
-/// The longest initial response: RFC 2683 section 3.2.1.5 tells clients to keep a line below some 1000 octets.
-const INITIAL_RESPONSE_MAX: usize = 900;
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
 
-/// RFC 7888 section 5.
-const LITERAL_MINUS_MAX: usize = 4096;
+    use super::*;
+    use crate::secret::Secret;
+
+    /// Every action as text.
+    fn said<'a>(tls: TlsMode, chunks: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
+        let mut upstream = dialogue(tls, "app-secret", false);
+        let mut actions = Vec::new();
+        for chunk in chunks {
+            upstream.step(UpstreamInput::Bytes(chunk), &mut actions);
+        }
+        // What is unread when a login succeeds depends on the split; the relay joins it with what comes next.
+        actions
+            .iter()
+            .map(|action| match action {
+                UpstreamAction::Established(it) => format!("{:?}", it.capabilities),
+                other => format!("{other:?}"),
+            })
+            .collect()
+    }
+
+    fn dialogue(tls: TlsMode, password: &str, passthrough: bool) -> ImapUpstream {
+        ImapUpstream::new(UpstreamSettings {
+            tls,
+            ehlo_name: "sluice.test".into(),
+            credential: Credential::Password {
+                user: "anna".into(),
+                password: Secret::from(password),
+            },
+            passthrough,
+        })
+    }
+
+    #[test]
+    fn what_cannot_be_said_is_not_said() {
+        for (passthrough, cause) in [(false, Cause::ServerBug), (true, Cause::WrongPassword)] {
+            let mut upstream = dialogue(TlsMode::Implicit, "x\r\nm2 LOGOUT", passthrough);
+            let mut actions = Vec::new();
+            upstream.step(UpstreamInput::Connected, &mut actions);
+            upstream.step(
+                UpstreamInput::Bytes(b"* OK [CAPABILITY X] up\r\n"),
+                &mut actions,
+            );
+            assert!(
+                matches!(actions.as_slice(), [UpstreamAction::Fail(it)] if it.cause == cause),
+                "{actions:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn bytes_before_the_handshake_are_not_read() {
+        let mut upstream = dialogue(TlsMode::StartTls, "app-secret", false);
+        let mut actions = Vec::new();
+        for line in [
+            "* OK [CAPABILITY STARTTLS] up\r\n",
+            "m1 OK go\r\n",
+            "* OK forged\r\n",
+        ] {
+            upstream.step(UpstreamInput::Bytes(line.as_bytes()), &mut actions);
+        }
+        assert!(
+            matches!(
+                actions.as_slice(),
+                [UpstreamAction::Write(_), UpstreamAction::StartTls, UpstreamAction::Fail(it)]
+                    if it.phase == "await-tls"
+            ),
+            "{actions:?}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_actions(
+            parts in prop::collection::vec(prop_oneof![
+                Just("* OK up\r\n"), Just("* OK [CAPABILITY AUTH=PLAIN] up\r\n"), Just("* CAPABILITY AUTH=LOGIN\r\n"),
+                Just("* CAPABILITY IMAP4rev1\n"), Just("m1 OK x\r\n"), Just("m2 OK [CAPABILITY IDLE] x\r\n"),
+                Just("m1 NO [LIMIT] x\r\n"), Just("+ \r\n"), Just("+\r\n"), Just("* 1 X {3}\r\n"), Just("abc"),
+                Just("* BYE\r\n"), Just("* PREAUTH\r\n"), Just("\0\u{e4}\r\n"), Just("* X {99999}\r\n"),
+            ], 0..10),
+            size in 1_usize..12,
+        ) {
+            let text = format!("* OK hello\r\n{}", parts.concat());
+            let whole = said(TlsMode::Implicit, std::iter::once(text.as_bytes()));
+            prop_assert_eq!(said(TlsMode::Implicit, text.as_bytes().chunks(size)), whole);
+        }
+    }
+}

@@ -148,8 +148,10 @@ impl State {
     /// Whether a command was sent that has not got its last response.
     fn owes_an_answer(&self) -> bool {
         match self {
-            Self::ExpectPlain | Self::ExpectLoginName | Self::ExpectLoginPassword { .. } => true,
-            Self::AwaitDecision => true,
+            Self::ExpectPlain
+            | Self::ExpectLoginName
+            | Self::ExpectLoginPassword { .. }
+            | Self::AwaitDecision => true,
             Self::Connecting | Self::ExpectCommand { .. } | Self::AwaitTls | Self::Over => false,
         }
     }

@@ -62,7 +62,9 @@ impl Data {
                 };
             };
             flow.pass(Leg::Upstream, at..at + step.passed);
-            flow.say(Leg::Upstream, step.said);
+            if !step.said.is_empty() {
+                flow.say(Leg::Upstream, step.said);
+            }
             at += step.passed + step.dropped;
             match step.next {
                 Next::Data(next) => *self = next,

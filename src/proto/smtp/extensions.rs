@@ -4,6 +4,9 @@
 //! can be answered honestly when it has not: a `SIZE=` is dropped (nothing is lost), `BODY=8BITMIME` gets 5.6.3. DSN and
 //! SMTPUTF8 are not promised: a notification asked for and not kept cannot be taken back. After login the client
 //! sees what the upstream really named, through an allow-list, since a keyword we do not know may change the stream.
+//!
+//! A size is checked where the client names it, at MAIL. The octets of a message are not counted: the upstream counts
+//! them, and its 552 passes.
 
 use super::envelope::{Envelope, Parameter};
 use crate::proto::dialogue::{ClientTls, LoginSettings};

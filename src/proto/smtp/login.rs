@@ -363,3 +363,7 @@ fn say(actions: &mut Vec<LoginAction>, reply: &'static str) {
 
 const AUTH_PLAIN: &str = "AUTH PLAIN";
 const AUTH_LOGIN: &str = "AUTH LOGIN";
+
+#[cfg(test)]
+#[path = "login_tests.rs"]
+mod tests;

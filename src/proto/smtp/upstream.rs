@@ -270,3 +270,67 @@ impl SmtpUpstream {
 fn write(actions: &mut Vec<UpstreamAction>, line: impl Into<Bytes>) {
     actions.push(UpstreamAction::Write(line.into()));
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Everything the dialogue does, secrets exposed; neighbouring writes are one.
+    fn play(pieces: &[&[u8]]) -> String {
+        let settings = UpstreamSettings {
+            tls: TlsMode::Implicit,
+            ehlo_name: "h".into(),
+            credential: Credential::Password {
+                user: "anna".into(),
+                password: Secret::from("secret"),
+            },
+            passthrough: false,
+        };
+        let mut upstream = SmtpUpstream::new(settings);
+        let mut actions = Vec::new();
+        upstream.step(UpstreamInput::Connected, &mut actions);
+        for piece in pieces {
+            upstream.step(UpstreamInput::Bytes(piece), &mut actions);
+        }
+        let mut shown = String::new();
+        for action in actions {
+            match action {
+                UpstreamAction::Write(bytes) => shown.push_str(&String::from_utf8_lossy(&bytes)),
+                UpstreamAction::WriteSecret(secret) => {
+                    shown.push_str(&String::from_utf8_lossy(secret.expose()));
+                }
+                // What follows the verdict stays with the relay, so it differs by split.
+                UpstreamAction::Established(it) => {
+                    shown.push_str(&format!("<{:?}>", it.capabilities));
+                }
+                other => shown.push_str(&format!("<{other:?}>")),
+            }
+        }
+        shown
+    }
+
+    const SCRIPT: &[u8] =
+        b"220-x\r\n220 y\r\n250-x\r\n250-AUTH LOGIN\r\n250 SIZE\r\n334 a\r\n334 b\n235 OK\r\nmore";
+
+    proptest! {
+        #[test]
+        fn no_split_changes_what_is_done(cuts in prop::collection::vec(0..SCRIPT.len(), 0..8)) {
+            let mut cuts = cuts;
+            cuts.extend([0, SCRIPT.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|cut| &SCRIPT[cut[0]..cut[1]]).collect();
+            let expected = "EHLO h\r\nAUTH LOGIN\r\nYW5uYQ==\r\nc2VjcmV0\r\n<Some([\"AUTH LOGIN\", \"SIZE\"])>";
+            prop_assert_eq!(play(&pieces), expected);
+        }
+
+        #[test]
+        fn nothing_an_upstream_sends_panics(
+            pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..8),
+        ) {
+            let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+            prop_assert!(!play(&pieces).contains("c2VjcmV0"));
+        }
+    }
+}

@@ -9,6 +9,7 @@
 //! | `AwaitGoAhead` | held (RFC 2920: DATA is the last of a group) | the reply to DATA |
 //! | `Message` | the message | its final dot |
 //! | `AwaitVerdict` | held | the upstream's reply to the message |
+//! | `Draining` | the rest of a refused message, thrown away | its final dot, then the end |
 //! | `Quitting` | thrown away | the upstream closes |
 //! | `Refusing` | held: octets of a BDAT we did not offer | our 502, then the end |
 //!
@@ -53,6 +54,7 @@ enum Phase {
     AwaitGoAhead,
     Message(Data),
     AwaitVerdict,
+    Draining(Data),
     Quitting,
     Refusing,
 }
@@ -83,7 +85,9 @@ impl Watch for SmtpWatch {
 
     fn reads(&self, leg: Leg) -> bool {
         match (leg, &self.phase) {
-            (Leg::Upstream, _) | (_, Phase::Message(_) | Phase::Quitting) => true,
+            (Leg::Upstream, _) | (_, Phase::Message(_) | Phase::Draining(_) | Phase::Quitting) => {
+                true
+            }
             (_, Phase::AwaitGoAhead | Phase::AwaitVerdict | Phase::Refusing) => false,
             (_, Phase::Commands | Phase::Skipping) if self.extensions.pipelining() => {
                 !self.queue.is_full()
@@ -98,10 +102,8 @@ impl Watch for SmtpWatch {
                 self.take_leave(UPSTREAM_GONE, flow);
                 Ending::Close
             }
-            // Without its final dot the upstream forgets the message (RFC 5321 section 4.1.1.4).
-            (Leg::Client, Phase::Message(_) | Phase::AwaitGoAhead | Phase::Refusing) => {
-                Ending::Close
-            }
+            // Without its final dot the upstream forgets a message (RFC 5321 section 4.1.1.4).
+            (Leg::Client, Phase::AwaitGoAhead | Phase::Refusing) => Ending::Close,
             (Leg::Client, _) if self.queue.is_empty() => Ending::Close,
             (Leg::Client, _) => Ending::HalfClose,
         }
@@ -125,6 +127,7 @@ impl Watch for SmtpWatch {
             Phase::AwaitGoAhead => "await-go-ahead",
             Phase::Message(_) => "message",
             Phase::AwaitVerdict => "await-verdict",
+            Phase::Draining(_) => "draining",
             Phase::Quitting => "quitting",
             Phase::Refusing => "refusing",
         }
@@ -143,6 +146,13 @@ impl SmtpWatch {
                     if progress.ended {
                         self.phase = Phase::AwaitVerdict;
                         self.queue.ask(Asked::Verdict);
+                    }
+                    progress.taken - at
+                }
+                Phase::Draining(data) => {
+                    let progress = data.read(input, at, &mut Flow::default());
+                    if progress.ended {
+                        return Err(self.breach(EARLY_REFUSAL, flow));
                     }
                     progress.taken - at
                 }
@@ -292,25 +302,23 @@ impl SmtpWatch {
         self.check_refused()
     }
 
-    /// A reply that nobody asked for. 421 may come at any time (RFC 5321 section 3.8). A refusal amid the message is its
-    /// verdict, but the message cannot be ended without telling the upstream to take it; so the session ends.
+    /// A reply that nobody asked for. 421 may come at any time (RFC 5321 section 3.8), and so may a refusal of a message
+    /// that is still being sent. The client hears it as the verdict; but the upstream still waits for a final dot, which
+    /// could mean to it that the message was sent after all. So the rest is thrown away, and then the session ends.
     fn unasked(
         &mut self,
         code: u16,
         reply: std::ops::Range<usize>,
         flow: &mut Flow,
     ) -> Result<(), Breach> {
-        let refuses_message = matches!(self.phase, Phase::Message(_)) && code >= 400;
-        if code != CLOSING && !refuses_message {
-            return Err(self.breach("a reply to no command", flow));
-        }
-        if !self.goodbye {
-            flow.pass(Leg::Client, reply);
+        match self.phase {
+            Phase::Draining(_) => return Ok(()),
+            Phase::Message(data) if code >= 400 => self.phase = Phase::Draining(data),
+            _ if code == CLOSING && !self.goodbye => {}
+            _ => return Err(self.breach("a reply to no command", flow)),
         }
         self.goodbye = true;
-        if refuses_message && code != CLOSING {
-            return Err(self.breach("a reply before the end of the message", flow));
-        }
+        flow.pass(Leg::Client, reply);
         Ok(())
     }
 
@@ -346,6 +354,8 @@ impl SmtpWatch {
         flow.say(Leg::Client, reply);
     }
 }
+
+const EARLY_REFUSAL: &str = "a refusal before the end of the message";
 
 /// The reply that closes the channel, RFC 5321 section 3.8.
 const CLOSING: u16 = 421;

@@ -177,6 +177,23 @@ impl Imap {
     }
 }
 
+/// The messages of the INBOX, read over the route itself, once there are `count`.
+pub(crate) fn arrived(target: &Target, count: usize) -> Vec<Vec<u8>> {
+    let mut imap = Imap::login(target);
+    let exists = format!("* {count} EXISTS");
+    let selected = imap.command("SELECT INBOX");
+    if !selected
+        .untagged
+        .iter()
+        .any(|response| response.text == exists)
+    {
+        imap.idle_until(&exists, || (), "NOOP").ok();
+    }
+    let messages = imap.command("FETCH 1:* BODY.PEEK[]").literals();
+    assert_eq!(messages.len(), count);
+    messages
+}
+
 fn literal_size(line: &str) -> Option<usize> {
     let (_, size) = line.strip_suffix('}')?.rsplit_once('{')?;
     size.parse().ok()

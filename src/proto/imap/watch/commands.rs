@@ -125,17 +125,21 @@ impl Commands {
     }
 
     /// The upstream answered the command `tag`: if that is the one awaited, it wants no literal and does not idle.
-    pub(super) fn on_tagged(&mut self, tag: &[u8]) {
+    ///
+    /// A command whose literal is missing cannot be `ok`: then a client that uses its tags twice has had its earlier
+    /// command answered, and the literal is still to come.
+    pub(super) fn on_tagged(&mut self, tag: &[u8], ok: bool) {
         if tag != self.tag {
             return;
         }
         match self.state {
             // The client sends its literal in any case; it must not be taken for commands.
-            State::AwaitLiteral { size, ours: true } => {
+            State::AwaitLiteral { size, ours: true } if !ok => {
                 self.kind = Kind::Refused;
                 self.state = literal_of(size);
             }
-            State::AwaitLiteral { .. } | State::AwaitIdle => self.state = State::Start,
+            State::AwaitLiteral { ours: false, .. } if !ok => self.state = State::Start,
+            State::AwaitIdle => self.state = State::Start,
             _ => {}
         }
     }

@@ -50,7 +50,7 @@ struct Response<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who<'a> {
     Continue,
-    Tagged(&'a [u8]),
+    Tagged(&'a [u8], Status),
     Bye,
     /// Any other status response, and what is no response at all.
     Text,
@@ -165,7 +165,7 @@ impl Responses {
         match who {
             Who::Data => return Kind::Data,
             Who::Continue if !commands.on_continue() => return Kind::Dropped,
-            Who::Tagged(tag) => commands.on_tagged(tag),
+            Who::Tagged(tag, status) => commands.on_tagged(tag, status == Status::Ok),
             Who::Bye => self.said_bye = true,
             Who::Continue | Who::Text => {}
         }
@@ -228,7 +228,7 @@ fn first_words(mut words: Words<'_>) -> Option<Response<'_>> {
     let (_, second) = words.word()?;
     let who = match (first, status(second)) {
         (b"*", Some(Status::Bye)) => Who::Bye,
-        (b"*", Some(Status::Other)) => Who::Text,
+        (b"*", Some(_)) => Who::Text,
         (b"*", None) => {
             let edit = second.eq_ignore_ascii_case(b"CAPABILITY");
             let at = words.position();
@@ -237,7 +237,7 @@ fn first_words(mut words: Words<'_>) -> Option<Response<'_>> {
                 edit: edit.then_some(Edit::List { at }),
             });
         }
-        (tag, Some(_)) => Who::Tagged(tag),
+        (tag, Some(status)) => Who::Tagged(tag, status),
         (_, None) => {
             return Some(Response {
                 who: Who::Text,
@@ -260,17 +260,22 @@ fn code(words: &mut Words<'_>) -> Option<Option<Edit>> {
     })
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
+    Ok,
+    /// NO or BAD.
+    Refused,
     Bye,
-    Other,
 }
 
 fn status(word: &[u8]) -> Option<Status> {
     let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
-    if is(b"BYE") {
+    if is(b"OK") || is(b"PREAUTH") {
+        Some(Status::Ok)
+    } else if is(b"NO") || is(b"BAD") {
+        Some(Status::Refused)
+    } else if is(b"BYE") {
         Some(Status::Bye)
-    } else if is(b"OK") || is(b"NO") || is(b"BAD") || is(b"PREAUTH") {
-        Some(Status::Other)
     } else {
         None
     }

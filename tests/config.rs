@@ -1,0 +1,735 @@
+//! The configuration from outside: the providers against the collected facts, every example, every kind of mistake.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the helpers here are part of the tests: what is not as it should be fails them"
+)]
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mailsluice::config::providers::{self, AuthMethod, Provider, ServerTls, UserForm};
+use mailsluice::config::runtime::{
+    AccountAuth, Config, KeySource, ListenerTls, Pin, SecretSource, Trust,
+};
+use mailsluice::config::{Flag, Found, LoadRequest, Loaded, Problems, load};
+use mailsluice::protocol::{Protocol, TlsMode};
+use toml_edit::{DocumentMut, Item, TableLike};
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Providers
+
+#[test]
+fn every_provider_of_the_facts_is_there_as_collected() {
+    let facts = parse(Path::new("tests/facts/providers.toml"));
+    let facts = facts["provider"].as_array_of_tables().unwrap();
+    assert_eq!(facts.len(), 103);
+    assert_eq!(providers::all().len(), facts.len());
+    for fact in facts {
+        let id = text(fact, "id");
+        let provider = providers::find_by_name(id).unwrap_or_else(|| panic!("{id} is missing"));
+        compare(fact, provider);
+    }
+}
+
+fn compare(fact: &dyn TableLike, provider: &Provider) {
+    let id = &provider.name;
+    assert_eq!(text(fact, "name"), provider.title, "{id}");
+    assert_eq!(text(fact, "kind"), provider.kind, "{id}");
+    let domains = provider.domains.iter().map(|d| d.trim_start_matches("*."));
+    assert_eq!(texts(fact, "domains"), domains.collect::<Vec<_>>(), "{id}");
+    assert_eq!(texts(fact, "mx_suffixes"), provider.mx_suffixes, "{id}");
+    assert_eq!(texts(fact, "legacy_hosts"), provider.old_hosts, "{id}");
+    assert_eq!(text(fact, "username"), user_word(provider.user), "{id}");
+    assert_eq!(texts(fact, "auth"), auth_words(provider), "{id}");
+    assert_eq!(text(fact, "oauth"), provider.oauth, "{id}");
+    assert_eq!(
+        number(fact, "pop_min_poll_s"),
+        provider.pop_min_poll,
+        "{id}"
+    );
+    assert_eq!(
+        number(fact, "idle_refresh_min"),
+        provider.idle_refresh,
+        "{id}"
+    );
+    assert_eq!(
+        text(fact, "max_tls"),
+        provider.max_tls.as_deref().unwrap_or(""),
+        "{id}"
+    );
+    let page = provider.app_password_url.as_deref();
+    assert_eq!(text(fact, "app_password_url"), page.unwrap_or(""), "{id}");
+    assert_eq!(
+        text(fact, "enable_url"),
+        provider.enable_url.as_deref().unwrap_or(""),
+        "{id}"
+    );
+    let state = format!("{:?}", provider.password).to_lowercase();
+    assert_eq!(text(fact, "password_state").replace('_', ""), state, "{id}");
+    for protocol in Protocol::ALL {
+        compare_servers(fact, provider, protocol);
+    }
+}
+
+fn compare_servers(fact: &dyn TableLike, provider: &Provider, protocol: Protocol) {
+    let facts = fact.get(protocol.name()).unwrap().as_array().unwrap();
+    let servers = provider.servers(protocol);
+    assert_eq!(facts.len(), servers.len(), "{} {protocol}", provider.name);
+    for (fact, server) in facts
+        .iter()
+        .map(|f| f.as_inline_table().unwrap())
+        .zip(servers)
+    {
+        let tls = match server.tls {
+            ServerTls::Implicit => "implicit",
+            ServerTls::Starttls => "starttls",
+            ServerTls::None => "none",
+        };
+        let user = server.user.map(user_word);
+        let written = (server.host.as_str(), u64::from(server.port), tls, user);
+        let user = TableLike::get(fact, "user").and_then(Item::as_str);
+        let collected = (
+            text(fact, "host"),
+            number(fact, "port"),
+            text(fact, "tls"),
+            user,
+        );
+        assert_eq!(written, collected, "{} {protocol}", provider.name);
+        let confirmed = TableLike::get(fact, "confirmed")
+            .and_then(Item::as_bool)
+            .unwrap_or(true);
+        assert_eq!(
+            confirmed, !server.unconfirmed,
+            "{} {protocol}",
+            provider.name
+        );
+    }
+}
+
+fn user_word(user: UserForm) -> &'static str {
+    match user {
+        UserForm::Address => "address",
+        UserForm::Localpart => "localpart",
+        UserForm::Custom => "custom",
+    }
+}
+
+fn auth_words(provider: &Provider) -> Vec<&'static str> {
+    let word = |method: &AuthMethod| match method {
+        AuthMethod::Oauth2 => "oauth2",
+        AuthMethod::AppPassword => "app_password",
+        AuthMethod::MailPassword => "mail_password",
+        AuthMethod::Password => "password",
+    };
+    provider.auth.iter().map(word).collect()
+}
+
+/// Host, port and TLS for each protocol, as an account there gets them without a word more.
+fn servers(address: &str, more: &str) -> [Option<String>; 3] {
+    let text = format!("[[account]]\naddress = \"{address}\"\npassword = \"stored\"\n{more}");
+    let config = load_text(&text).unwrap_or_else(|p| panic!("{p}")).config;
+    let account = config.accounts.all.first().unwrap().clone();
+    Protocol::ALL.map(|protocol| {
+        let e = account.endpoints.get(&protocol)?;
+        let tls = if e.tls == TlsMode::Implicit {
+            "tls"
+        } else {
+            "starttls"
+        };
+        Some(format!("{} {}:{} {tls}", e.user, e.host, e.port))
+    })
+}
+
+fn some(servers: [&str; 3]) -> [Option<String>; 3] {
+    servers.map(|s| (!s.is_empty()).then(|| s.to_owned()))
+}
+
+#[test]
+fn the_providers_of_the_starting_documents_are_exactly_right() {
+    let gmx = some([
+        "a@gmx.de imap.gmx.net:993 tls",
+        "a@gmx.de pop.gmx.net:995 tls",
+        "a@gmx.de mail.gmx.net:465 tls",
+    ]);
+    assert_eq!(servers("a@gmx.de", ""), gmx);
+    assert_eq!(
+        providers::builtin()
+            .find_by_host("smtp.gmx.net")
+            .unwrap()
+            .name,
+        "gmx"
+    );
+    let webde = some([
+        "a imap.web.de:993 tls",
+        "a pop3.web.de:995 tls",
+        "a smtp.web.de:465 tls",
+    ]);
+    assert_eq!(servers("a@web.de", ""), webde);
+    let ionos = some([
+        "a@x.de imap.ionos.de:993 tls",
+        "a@x.de pop.ionos.de:995 tls",
+        "a@x.de smtp.ionos.de:465 tls",
+    ]);
+    assert_eq!(servers("a@x.de", "provider = \"ionos\""), ionos);
+    let exchange = some([
+        "a@x.de ex.x.de:993 tls",
+        "a@x.de ex.x.de:995 tls",
+        "a@x.de ex.x.de:587 starttls",
+    ]);
+    assert_eq!(
+        servers(
+            "a@x.de",
+            "provider = \"exchange-hosted\"\nhost = \"ex.x.de\""
+        ),
+        exchange
+    );
+    let gmail = some([
+        "a@gmail.com imap.gmail.com:993 tls",
+        "a@gmail.com pop.gmail.com:995 tls",
+        "a@gmail.com smtp.gmail.com:465 tls",
+    ]);
+    assert_eq!(servers("a@gmail.com", ""), gmail);
+    let m365 = some(["", "", "a@x.de smtp.office365.com:587 starttls"]);
+    assert_eq!(
+        servers("a@x.de", "provider = \"m365\"\nimap = false\npop3 = false"),
+        m365
+    );
+    let outlook = providers::find_by_domain("outlook.com").unwrap();
+    let host = |p| {
+        outlook
+            .servers(p)
+            .first()
+            .map(|s| format!("{}:{}", s.host, s.port))
+            .unwrap()
+    };
+    let hosts = [
+        "outlook.office365.com:993",
+        "outlook.office365.com:995",
+        "smtp-mail.outlook.com:587",
+    ];
+    assert_eq!(Protocol::ALL.map(host), hosts);
+}
+
+#[test]
+fn user_forms_hosts_and_ports_are_filled_in() {
+    let icloud = some([
+        "a imap.mail.me.com:993 tls",
+        "",
+        "a@icloud.com smtp.mail.me.com:587 starttls",
+    ]);
+    assert_eq!(servers("a@icloud.com", ""), icloud);
+    let hosted = "provider = \"all-inkl\"\nhosting_account = \"w01\"\npop3 = false\nsmtp = false";
+    assert_eq!(
+        servers("a@x.de", hosted),
+        some(["a@x.de w01.kasserver.com:993 tls", "", ""])
+    );
+    let own =
+        "host = \"mail.x.de\"\nimap = { port = 143 }\nsmtp = { tls = \"starttls\", user = \"b\" }";
+    let expected = some([
+        "a@x.de mail.x.de:143 starttls",
+        "a@x.de mail.x.de:995 tls",
+        "b mail.x.de:587 starttls",
+    ]);
+    assert_eq!(servers("a@x.de", own), expected);
+    let starttls = servers("a@gmx.de", "imap = { tls = \"starttls\" }");
+    assert_eq!(
+        starttls[0].as_deref(),
+        Some("a@gmx.de imap.gmx.net:143 starttls")
+    );
+    let domain = servers("a@inbox.eu", "pop3 = false\nsmtp = false");
+    assert_eq!(
+        domain[0].as_deref(),
+        Some("a@inbox.eu mail.inbox.eu:993 tls")
+    );
+}
+
+#[test]
+fn every_quirk_is_explained_and_every_password_provider_can_be_used() {
+    let source = fs::read_to_string("config/providers.toml").unwrap();
+    let header = source.split("[[provider]]").next().unwrap();
+    for provider in providers::all() {
+        for quirk in &provider.quirks {
+            assert!(
+                header.contains(&format!("#     {quirk} ")),
+                "{quirk} is not explained"
+            );
+        }
+        assert!(
+            Protocol::ALL
+                .iter()
+                .any(|p| !provider.servers(*p).is_empty())
+        );
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Examples
+
+/// A folder with the files that `config/example.toml` names.
+fn example_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| write_private(&folder.path().join(name), text);
+    put(
+        "example.toml",
+        &fs::read_to_string("config/example.toml").unwrap(),
+    );
+    put(
+        "my-providers.toml",
+        "[[provider]]\nname = \"firma\"\ndomains = [\"firma.example\"]\n",
+    );
+    put("firma-ca.pem", CERTIFICATE);
+    put("certificate.pem", CERTIFICATE);
+    put(
+        "certificate.key",
+        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+    );
+    folder
+}
+
+#[test]
+fn the_example_loads_and_means_what_it_explains() {
+    let folder = example_folder();
+    let Loaded {
+        config, providers, ..
+    } = load_path(&folder.path().join("example.toml")).unwrap();
+    assert_eq!(config.accounts.all.len(), 6);
+    assert!(providers.find_by_name("firma").is_some());
+    let found = |name| match config.accounts.find(Protocol::Imap, name, None) {
+        Found::Account(account) => account.address.clone(),
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!(found("Old-Laptop"), "anna@gmx.de");
+    assert_eq!(found("somebody@verein.example"), "somebody@verein.example");
+    let support = config
+        .accounts
+        .all
+        .iter()
+        .find(|a| a.address.starts_with("support"))
+        .unwrap();
+    let [imap, smtp] = [Protocol::Imap, Protocol::Smtp].map(|p| &support.endpoints[&p]);
+    assert_eq!(
+        (imap.user.as_str(), smtp.user.as_str()),
+        ("support", "eva@firma.example")
+    );
+    assert!(matches!(imap.trust, Trust::PublicKey(_)));
+    assert_eq!(
+        smtp.trust,
+        Trust::CaFile(folder.path().join("firma-ca.pem"))
+    );
+    assert!(
+        config
+            .listeners
+            .iter()
+            .any(|l| matches!(l.tls, ListenerTls::Implicit(_)))
+    );
+    assert!(
+        config
+            .listeners
+            .iter()
+            .any(|l| l.pin == Some(Pin::Provider("ionos".to_owned())))
+    );
+}
+
+#[test]
+fn the_example_shows_every_key_there_is() {
+    let example = fs::read_to_string("config/example.toml").unwrap();
+    // What a table knows is what it answers to a key it does not know.
+    let tables = [
+        "",
+        "[store]",
+        "[store]\nkey = {K}",
+        "[limits]",
+        "[log]",
+        "[defaults]",
+        "[[account]]",
+        "[[account]]\npassword = {K}",
+        "[[account]]\nimap = {K}",
+        "[[listener]]",
+    ];
+    let mut keys = BTreeSet::new();
+    for table in tables {
+        let line = if table.contains("{K}") {
+            ""
+        } else {
+            "\nzzzzzzzz = 1"
+        };
+        let text = format!("{}{line}\n", table.replace("{K}", "{ zzzzzzzz = 1 }"));
+        let problems = load_text(&text).unwrap_err().to_string();
+        let unknown = problems.lines().find_map(|l| l.split_once("known here: "));
+        let (_, known) = unknown.unwrap_or_else(|| panic!("{table}: {problems}"));
+        keys.extend(known.split(", ").map(str::to_owned));
+    }
+    assert!(keys.len() > 35, "{keys:?}");
+    for key in keys {
+        let written = [
+            format!("\n{key} "),
+            format!("{{ {key} ="),
+            format!("[{key}]"),
+            format!("[account.{key}]"),
+        ];
+        assert!(
+            written.iter().any(|w| example.contains(w)),
+            "{key} is not in example.toml"
+        );
+    }
+}
+
+#[test]
+fn all_small_examples_load() {
+    let examples = files("tests/examples", "toml");
+    assert!(examples.len() >= 4);
+    for path in examples {
+        load_path(&path).unwrap_or_else(|problems| panic!("{problems}"));
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Mistakes
+
+#[test]
+fn every_bad_config_is_refused_with_the_exact_messages() {
+    let bad = files("tests/bad-configs", "toml");
+    assert!(bad.len() >= 12);
+    for path in bad {
+        let problems = load_path(&path).expect_err("was accepted").to_string();
+        let expected = fs::read_to_string(path.with_extension("expected"));
+        let expected =
+            expected.unwrap_or_else(|_| panic!("{} has no .expected:\n{problems}", path.display()));
+        assert_eq!(
+            problems.trim_end(),
+            expected.trim_end(),
+            "{}",
+            path.display()
+        );
+        assert!(!problems.contains("hunter2"));
+    }
+}
+
+#[test]
+fn problems_of_variables_and_flags_name_them() {
+    let flag = |name: &str, key: &str, value: &str| Flag {
+        name: name.to_owned(),
+        key: key.to_owned(),
+        value: value.to_owned(),
+    };
+    let mut request = request_for_text("[log]\nfilter = \"info\"\n");
+    request
+        .environment
+        .insert("MAILSLUICE_LIMITS__SESSIONS".to_owned(), "0".to_owned());
+    request
+        .environment
+        .insert("MAILSLUICE_LGO__FILTER".to_owned(), "debug".to_owned());
+    request.environment.insert(
+        "MAILSLUICE_DEFAULTS__PASSWORD".to_owned(),
+        "hunter2".to_owned(),
+    );
+    request
+        .flags
+        .push(flag("--log-format", "log.format", "xml"));
+    let problems = load(&request).unwrap_err();
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let literal = lines[0]
+        .strip_prefix("environment variable MAILSLUICE_DEFAULTS__PASSWORD: defaults.password: a ");
+    assert!(
+        literal.is_some_and(|rest| rest.starts_with("password does not belong")),
+        "{lines:#?}"
+    );
+    let rest = [
+        "environment variable MAILSLUICE_LGO__FILTER: lgo: unknown key; did you mean `log`?",
+        "environment variable MAILSLUICE_LIMITS__SESSIONS: limits.sessions: write a number from 1 to 500000",
+        "flag --log-format: log.format: write \"text\" or \"json\"",
+    ];
+    assert_eq!(lines[1..], rest);
+}
+
+#[cfg(unix)]
+#[test]
+fn secrets_open_to_others_are_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("gmx.txt");
+    let config = folder.path().join("mailsluice.toml");
+    let text = "[[account]]\naddress = \"anna@gmx.de\"\npassword = { file = \"gmx.txt\" }\n";
+    write_private(&config, text);
+    write_private(&secret, "hunter2\n");
+    let mode =
+        |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    for (bits, accepted) in [
+        (0o600, true),
+        (0o400, true),
+        (0o640, true),
+        (0o660, false),
+        (0o644, false),
+        (0o604, false),
+    ] {
+        mode(&secret, bits);
+        let loaded = load_path(&config);
+        assert_eq!(loaded.is_ok(), accepted, "{bits:o}");
+        if let Err(problems) = loaded {
+            let expected = format!(
+                "{}:3: account.password.file: {} is open to others (mode {bits:04o}): `chmod 600` it; \
+                 the group may read at most",
+                config.display(),
+                secret.display()
+            );
+            assert_eq!(problems.to_string(), expected);
+        }
+    }
+    mode(&secret, 0o600);
+    mode(&config, 0o602);
+    let expected = "anyone may write to this file, and its commands are run: `chmod o-w` it";
+    assert_eq!(
+        load_path(&config).unwrap_err().to_string(),
+        format!("{}: {expected}", config.display())
+    );
+}
+
+#[test]
+fn a_service_must_have_its_secrets_within_reach() {
+    let text = "[[account]]\naddress = \"a@gmx.de\"\npassword = { env = \"GMX\" }\n\
+                [[account]]\naddress = \"b@gmx.de\"\npassword = { systemd = \"b\" }\n";
+    let mut request = request_for_text(text);
+    assert!(load(&request).is_ok());
+    request.for_service = true;
+    let expected = "x.toml:3: account.password.env: the environment variable GMX is not set\n\
+                    x.toml:6: account.password.systemd: $CREDENTIALS_DIRECTORY is not set: write \
+                    LoadCredential=b:/path into the systemd unit";
+    assert_eq!(load(&request).unwrap_err().to_string(), expected);
+    let folder = tempfile::tempdir().unwrap();
+    write_private(&folder.path().join("b"), "x");
+    let credentials = folder.path().display().to_string();
+    request.environment.insert("GMX".to_owned(), "x".to_owned());
+    request
+        .environment
+        .insert("CREDENTIALS_DIRECTORY".to_owned(), credentials);
+    assert!(load(&request).is_ok());
+}
+
+#[test]
+fn a_port_in_use_names_the_line_of_its_listener() {
+    let text = "[[listener]]\nprotocol = \"imap\"\n\n[[listener]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:2525\"\n";
+    let loaded = load_text(text).unwrap();
+    let problem = loaded.port_in_use(loaded.config.listeners.last().unwrap());
+    let expected = "x.toml:4: listener: 127.0.0.1:2525 is in use by another program: stop it, or choose another port";
+    assert_eq!(problem.to_string(), expected);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Loading
+
+#[test]
+fn without_a_file_there_are_listeners_on_both_loopbacks_and_no_accounts() {
+    let home = tempfile::tempdir().unwrap();
+    let environment = HashMap::from([("HOME".to_owned(), home.path().display().to_string())]);
+    let loaded = load(&LoadRequest {
+        environment,
+        ..LoadRequest::default()
+    })
+    .unwrap();
+    assert!(!loaded.exists);
+    let Config {
+        listeners,
+        accounts,
+        store,
+        limits,
+        state_dir,
+        ..
+    } = loaded.config;
+    let addresses: Vec<_> = listeners
+        .iter()
+        .map(|l| format!("{} {}", l.protocol, l.address))
+        .collect();
+    let expected = [
+        "imap 127.0.0.1:1143",
+        "imap [::1]:1143",
+        "pop3 127.0.0.1:1110",
+        "pop3 [::1]:1110",
+        "smtp 127.0.0.1:1025",
+        "smtp [::1]:1025",
+    ];
+    assert_eq!(addresses, expected);
+    assert!(accounts.all.is_empty());
+    assert_eq!(state_dir, home.path().join(".local/state/mailsluice"));
+    assert_eq!(
+        store.url,
+        format!("sqlite:{}", state_dir.join("mailsluice.db").display())
+    );
+    assert_eq!(store.key, KeySource::File(state_dir.join("store.key")));
+    assert_eq!(
+        (limits.before_login, limits.login),
+        (Duration::from_secs(60), Duration::from_secs(25))
+    );
+}
+
+#[test]
+fn a_named_file_must_exist() {
+    let missing = Path::new("tests/no-such-file.toml");
+    let problems = load_path(missing).unwrap_err();
+    assert_eq!(
+        problems.to_string(),
+        "tests/no-such-file.toml: cannot be read (entity not found)"
+    );
+}
+
+#[test]
+fn flags_come_before_the_environment_and_that_before_the_file() {
+    let mut request = request_for_text("host = \"file.example\"\n[log]\nfilter = \"warn\"\n");
+    let host = |request: &LoadRequest| load(request).unwrap().config.host;
+    assert_eq!(host(&request), "file.example");
+    request.environment.insert(
+        "MAILSLUICE_HOST".to_owned(),
+        "environment.example".to_owned(),
+    );
+    assert_eq!(host(&request), "environment.example");
+    let value = "flag.example".to_owned();
+    request.flags.push(Flag {
+        name: "--host".to_owned(),
+        key: "host".to_owned(),
+        value,
+    });
+    assert_eq!(host(&request), "flag.example");
+    assert_eq!(load(&request).unwrap().config.log.filter, "warn");
+}
+
+#[test]
+fn defaults_are_shared_and_an_account_comes_first() {
+    let text = "[defaults]\nprovider = \"ionos\"\npassword = { file = \"{localpart}.txt\" }\npop3 = false\n\
+                [[account]]\naddress = \"Anna@x.de\"\npop3 = true\n\
+                [[account]]\naddress = \"eva@x.de\"\nauth = \"passthrough\"\n";
+    let folder = tempfile::tempdir().unwrap();
+    write_private(&folder.path().join("Anna.txt"), "x");
+    let mut request = request_for_text(text);
+    request.path = Some(folder.path().join("x.toml"));
+    let accounts = load(&request)
+        .unwrap_or_else(|p| panic!("{p}"))
+        .config
+        .accounts
+        .all;
+    let [anna, eva] = accounts.as_slice() else {
+        panic!("two accounts")
+    };
+    let AccountAuth::Password(SecretSource::File(file)) = &anna.auth else {
+        panic!("a file")
+    };
+    assert_eq!(*file, folder.path().join("Anna.txt"));
+    assert_eq!((anna.endpoints.len(), eva.endpoints.len()), (3, 2));
+    assert_eq!(anna.endpoints[&Protocol::Imap].user, "Anna@x.de");
+    assert!(matches!(eva.auth, AccountAuth::Passthrough));
+}
+
+#[test]
+fn a_users_provider_replaces_a_built_in_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mine = "[[provider]]\nname = \"gmx\"\ntitle = \"Mine\"\ndomains = [\"gmx.de\"]\n\
+                imap = [{ host = \"imap.test\", port = 993, tls = \"implicit\" }]\n";
+    write_private(&folder.path().join("mine.toml"), mine);
+    let text =
+        "providers = [\"mine.toml\"]\n[[account]]\naddress = \"a@gmx.de\"\npassword = \"stored\"\n";
+    let mut request = request_for_text(text);
+    request.path = Some(folder.path().join("x.toml"));
+    let loaded = load(&request).unwrap_or_else(|p| panic!("{p}"));
+    let account = loaded.config.accounts.all.first().unwrap();
+    assert_eq!(account.endpoints[&Protocol::Imap].host, "imap.test");
+    assert_eq!(account.endpoints.len(), 1);
+    assert_eq!(loaded.providers.all().len(), providers::all().len());
+}
+
+/// An index that was not built, or a check that looks at all accounts for each, would show here as minutes.
+#[test]
+fn ten_thousand_accounts_load_and_each_is_found() {
+    let text: String = (0..10_000)
+        .map(|n| {
+            let address = format!("[[account]]\naddress = \"user{n}@gmx.de\"");
+            format!("{address}\nlogin_names = [\"alias{n}\"]\npassword = \"stored\"\n")
+        })
+        .collect();
+    let accounts = load_text(&text).unwrap().config.accounts;
+    assert_eq!(accounts.all.len(), 10_000);
+    for n in [0, 4_999, 9_999] {
+        for name in [
+            format!("USER{n}@gmx.de"),
+            format!("user{n}"),
+            format!("alias{n}"),
+        ] {
+            let Found::Account(found) = accounts.find(Protocol::Imap, &name, None) else {
+                panic!("{name}")
+            };
+            assert_eq!(found.address, format!("user{n}@gmx.de"));
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+fn load_path(path: &Path) -> Result<Loaded, Problems> {
+    load(&LoadRequest {
+        path: Some(path.to_owned()),
+        ..LoadRequest::default()
+    })
+}
+
+fn load_text(text: &str) -> Result<Loaded, Problems> {
+    load(&request_for_text(text))
+}
+
+fn request_for_text(text: &str) -> LoadRequest {
+    LoadRequest {
+        path: Some(PathBuf::from("x.toml")),
+        text: Some(text.to_owned()),
+        ..LoadRequest::default()
+    }
+}
+
+/// The files of `folder` with this extension, sorted.
+fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = entries
+        .filter(|p| p.extension().is_some_and(|e| e == extension))
+        .collect();
+    files.sort();
+    files
+}
+
+fn write_private(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+}
+
+fn parse(path: &Path) -> DocumentMut {
+    fs::read_to_string(path).unwrap().parse().unwrap()
+}
+
+fn text<'a>(table: &'a dyn TableLike, key: &str) -> &'a str {
+    table
+        .get(key)
+        .and_then(Item::as_str)
+        .unwrap_or_else(|| panic!("{key}"))
+}
+
+fn texts<'a>(table: &'a dyn TableLike, key: &str) -> Vec<&'a str> {
+    let list = table
+        .get(key)
+        .and_then(Item::as_array)
+        .unwrap_or_else(|| panic!("{key}"));
+    list.iter().map(|v| v.as_str().unwrap()).collect()
+}
+
+fn number(table: &dyn TableLike, key: &str) -> u64 {
+    let number = table
+        .get(key)
+        .and_then(Item::as_integer)
+        .unwrap_or_else(|| panic!("{key}"));
+    u64::try_from(number).unwrap()
+}
+
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
