@@ -116,6 +116,10 @@ impl<'a> Copy<'a> {
                     continue;
                 }
                 self.record.set_phase(self.watch.phase());
+                let quiet_at = self.moved_at + ANSWER_TIME;
+                if self.waits_for_answers() && tick.deadline() > quiet_at {
+                    tick.as_mut().reset(quiet_at);
+                }
             } else if self.client.is_done() && self.upstream.is_done() {
                 break;
             } else if tick.deadline() > self.moved_at + CLOSE_TIME {
@@ -241,7 +245,9 @@ impl<'a> Copy<'a> {
         let ending = self.watch.eof(leg, &rest, &mut self.flow);
         self.deliver(cx, &rest);
         self.record.count(leg, rest.len());
-        self.half(leg.other()).close_when_sent();
+        if !self.answers_half_closed() {
+            self.half(leg.other()).close_when_sent();
+        }
         let other_was_first = self.half(leg.other()).eof;
         if ending == Ending::Close || other_was_first {
             let first = if other_was_first { leg.other() } else { leg };
@@ -298,6 +304,9 @@ impl<'a> Copy<'a> {
         if self.end.is_some() {
             return silent >= CLOSE_TIME;
         }
+        if self.waits_for_answers() && silent >= ANSWER_TIME {
+            self.upstream.close_when_sent();
+        }
         if let Some(leg) = self.stalled_leg().filter(|_| silent >= STALL_TIME) {
             self.half(leg).give_up();
             self.finish(leg, "does not read");
@@ -308,6 +317,19 @@ impl<'a> Copy<'a> {
             self.finish(Leg::Client, "idle for too long");
         }
         false
+    }
+
+    /// Whether the client has closed its sending half and the upstream is kept open until its answers are through.
+    ///
+    /// quirk: Dovecot 2.3 behind TLS drops all it has to say as soon as it sees the end of the stream, be it a
+    /// close_notify or a FIN (2026-11-22). Over plain TCP it answers, and the end is passed on at once.
+    fn answers_half_closed(&self) -> bool {
+        self.client.eof && self.upstream.stream.is_tls() && self.upstream.closing == Closing::No
+    }
+
+    /// Whether it is the upstream's silence, and not the client's slowness, that passes the time.
+    fn waits_for_answers(&self) -> bool {
+        self.answers_half_closed() && !self.client.is_blocked()
     }
 
     fn stalled_leg(&self) -> Option<Leg> {
@@ -463,6 +485,10 @@ const TICK: Duration = Duration::from_secs(60);
 
 /// A leg that takes no byte for this long has stalled (Dovecot waits as long).
 const STALL_TIME: Duration = Duration::from_secs(5 * 60);
+
+/// How long an upstream may be silent before it is told that a half-closed client sends nothing more. Such clients have
+/// mostly gone altogether; the provider's session should not outlive them by much.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// How long a closing leg may take to read the end.
 const CLOSE_TIME: Duration = Duration::from_secs(30);
