@@ -664,7 +664,8 @@ fn defaults_are_shared_and_an_account_comes_first() {
 fn a_shared_host_is_for_those_that_need_one() {
     let text = "[defaults]\nhost = \"mail.x.de\"\npassword = \"stored\"\n\
                 [[account]]\naddress = \"a@gmx.de\"\n[[account]]\naddress = \"b@x.de\"\n";
-    let accounts = load_text(text).unwrap().config.accounts.all;
+    let config = load_text(text).unwrap().config;
+    let accounts = &config.accounts.all;
     let hosts: Vec<_> = accounts
         .iter()
         .map(|a| a.endpoints[&Protocol::Imap].host.as_str())
