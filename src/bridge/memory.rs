@@ -3,7 +3,7 @@
 //! There is no world outside: whatever is submitted arrives in the `INBOX`, octet for octet. One lock, held for the
 //! length of a call and never across an await.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -105,10 +105,9 @@ impl Mailbox for MemoryMailbox {
     ) -> Answer<'a, Copied> {
         self.change(|folders| {
             let copied = folders.copy(folder, uids, target)?;
-            folders
-                .folder_mut(folder)?
-                .messages
-                .retain(|m| !copied.uids.iter().any(|(source, _)| *source == m.info.uid));
+            let gone: HashSet<Uid> = copied.uids.iter().map(|(source, _)| *source).collect();
+            let kept = folders.folder_mut(folder)?;
+            kept.messages.retain(|m| !gone.contains(&m.info.uid));
             Ok(copied)
         })
     }
@@ -123,11 +122,16 @@ impl Mailbox for MemoryMailbox {
     }
 
     fn expunge<'a>(&'a self, folder: &'a str, uids: Option<&'a [Uid]>) -> Answer<'a, ()> {
+        let named = uids.map(set);
         self.change(|folders| {
-            folders.folder_mut(folder)?.messages.retain(|m| {
-                !m.info.flags.contains(&Flag::Deleted)
-                    || uids.is_some_and(|uids| !uids.contains(&m.info.uid))
-            });
+            let goes = |m: &Message| {
+                m.flags.contains(&Flag::Deleted)
+                    && named.as_ref().is_none_or(|named| named.contains(&m.uid))
+            };
+            folders
+                .folder_mut(folder)?
+                .messages
+                .retain(|m| !goes(&m.info));
             Ok(())
         })
     }
@@ -235,17 +239,23 @@ impl Folders {
     }
 
     fn create(&mut self, name: &str) -> Result<(), MailboxError> {
-        if self.by_name.contains_key(name) {
-            return Err(MailboxError::FolderExists);
-        }
         if self.by_name.len() >= FOLDERS_MAX {
             return Err(MailboxError::OverQuota);
+        }
+        self.check_new(name)?;
+        self.add(name, None);
+        Ok(())
+    }
+
+    /// Whether a folder could have this name.
+    fn check_new(&self, name: &str) -> Result<(), MailboxError> {
+        if self.by_name.contains_key(name) {
+            return Err(MailboxError::FolderExists);
         }
         let levels_named = name.split(SEPARATOR).all(|level| !level.is_empty());
         if name.len() > NAME_MAX || name.chars().any(char::is_control) || !levels_named {
             return Err(MailboxError::NotPossible);
         }
-        self.add(name, None);
         Ok(())
     }
 
@@ -254,7 +264,7 @@ impl Folders {
         if size > MESSAGE_MAX {
             return Err(MailboxError::TooLarge);
         }
-        self.folder(folder)?;
+        self.folder(folder)?.has_room_for(1)?;
         self.charge(size)?;
         let kept = self.folder_mut(folder)?;
         let uid = kept.put(Stored {
@@ -273,14 +283,16 @@ impl Folders {
     }
 
     fn copy(&mut self, from: &str, uids: &[Uid], to: &str) -> Result<Copied, MailboxError> {
+        let named = set(uids);
         let sources: Vec<Stored> = self
             .folder(from)?
             .messages
             .iter()
-            .filter(|m| uids.contains(&m.info.uid))
+            .filter(|m| named.contains(&m.info.uid))
             .cloned()
             .collect();
         let target = self.folder_mut(to)?;
+        target.has_room_for(sources.len())?;
         let uids = sources
             .into_iter()
             .map(|stored| (stored.info.uid, target.put(stored)))
@@ -303,20 +315,23 @@ impl Folders {
             return Ok(());
         }
         let below = format!("{from}{SEPARATOR}");
-        let moved: Vec<String> = self
-            .by_name
-            .keys()
-            .filter(|name| *name == from || name.starts_with(&below))
-            .cloned()
-            .collect();
-        // A folder cannot go below itself, and nothing is overwritten.
+        // A folder cannot go below itself.
         if to.starts_with(&below) {
             return Err(MailboxError::NotPossible);
         }
-        self.create(to)?;
-        for old in moved {
-            if let (Some(kept), Some(rest)) = (self.by_name.remove(&old), old.strip_prefix(from)) {
-                self.by_name.insert(format!("{to}{rest}"), kept);
+        let moves: Vec<(String, String)> = self
+            .by_name
+            .keys()
+            .filter(|name| *name == from || name.starts_with(&below))
+            .filter_map(|name| Some((name.clone(), format!("{to}{}", name.strip_prefix(from)?))))
+            .collect();
+        // Nothing is overwritten, on no level.
+        for (_, new) in &moves {
+            self.check_new(new)?;
+        }
+        for (old, new) in moves {
+            if let Some(kept) = self.by_name.remove(&old) {
+                self.by_name.insert(new, kept);
             }
         }
         Ok(())
@@ -353,6 +368,13 @@ impl Kept {
             .ok_or(MailboxError::MessageGone)
     }
 
+    fn has_room_for(&self, more: usize) -> Result<(), MailboxError> {
+        if self.messages.len().saturating_add(more) > MESSAGES_MAX {
+            return Err(MailboxError::OverQuota);
+        }
+        Ok(())
+    }
+
     fn put(&mut self, mut stored: Stored) -> Uid {
         let uid = Uid(self.uid_next);
         self.uid_next += 1;
@@ -366,9 +388,10 @@ impl Kept {
         uids: &[Uid],
         change: &FlagChange,
     ) -> Result<Vec<(Uid, Flags)>, MailboxError> {
+        let named = set(uids);
         let mut changed = Vec::new();
         for stored in &mut self.messages {
-            if uids.contains(&stored.info.uid) {
+            if named.contains(&stored.info.uid) {
                 let flags = stored.info.flags.changed(change);
                 if flags.len() > FLAGS_MAX {
                     return Err(MailboxError::OverQuota);
@@ -381,11 +404,18 @@ impl Kept {
     }
 }
 
+fn set(uids: &[Uid]) -> HashSet<Uid> {
+    uids.iter().copied().collect()
+}
+
 /// The largest message; above what any provider of the presets takes (150 MB at most).
 const MESSAGE_MAX: u64 = 160 * 1024 * 1024;
 
 /// All messages together, so that a client gone wild does not take the machine's memory.
 const OCTETS_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Messages of one folder; copying a folder onto itself doubles it each time.
+const MESSAGES_MAX: usize = 100_000;
 
 /// Folders; a person has dozens, a client gone wild makes thousands.
 const FOLDERS_MAX: usize = 1_000;
@@ -458,6 +488,9 @@ mod tests {
         }
         assert!(mailbox.rename("a", "z").await.is_err());
         assert!(mailbox.rename("a", "a/b/c").await.is_err());
+        mailbox.create("x/b").await.unwrap();
+        assert!(mailbox.rename("a", "x").await.is_err());
+        mailbox.delete("x/b").await.unwrap();
         mailbox.rename("a", "y").await.unwrap();
         let names: Vec<_> = mailbox
             .folders()
