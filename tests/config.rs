@@ -193,6 +193,10 @@ fn the_providers_of_the_starting_documents_are_exactly_right() {
         "a@gmail.com smtp.gmail.com:465 tls",
     ]);
     assert_eq!(servers("a@gmail.com", ""), gmail);
+}
+
+#[test]
+fn microsofts_providers_are_exactly_right() {
     let m365 = some(["", "", "a@x.de smtp.office365.com:587 starttls"]);
     assert_eq!(
         servers("a@x.de", "provider = \"m365\"\nimap = false\npop3 = false"),
@@ -410,6 +414,39 @@ fn every_bad_config_is_refused_with_the_exact_messages() {
 }
 
 #[test]
+fn any_part_of_the_example_is_answered() {
+    let example = fs::read_to_string("config/example.toml").unwrap();
+    let lines: Vec<&str> = example.lines().collect();
+    assert!(lines.len() > 100);
+    for cut in 0..lines.len() {
+        let (head, tail) = lines.split_at(cut);
+        let without = [head, tail.get(1..).unwrap_or_default()].concat();
+        for part in [head.join("\n"), tail.join("\n"), without.join("\n")] {
+            if let Err(problems) = load_text(&part) {
+                assert!(problems.iter().count() > 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_variable_names_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.toml");
+    write_private(&path, "host = \"named.example\"\n");
+    let mut request = LoadRequest::default();
+    let named = path.display().to_string();
+    request
+        .environment
+        .insert("MAILSLUICE_CONFIG".to_owned(), named);
+    let loaded = load(&request).unwrap();
+    assert_eq!(
+        (loaded.config.host.as_str(), loaded.path),
+        ("named.example", path)
+    );
+}
+
+#[test]
 fn problems_of_variables_and_flags_name_them() {
     let flag = |name: &str, key: &str, value: &str| Flag {
         name: name.to_owned(),
@@ -538,7 +575,7 @@ fn without_a_file_there_are_listeners_on_both_loopbacks_and_no_accounts() {
         limits,
         state_dir,
         ..
-    } = loaded.config;
+    } = &*loaded.config;
     let addresses: Vec<_> = listeners
         .iter()
         .map(|l| format!("{} {}", l.protocol, l.address))
@@ -553,7 +590,7 @@ fn without_a_file_there_are_listeners_on_both_loopbacks_and_no_accounts() {
     ];
     assert_eq!(addresses, expected);
     assert!(accounts.all.is_empty());
-    assert_eq!(state_dir, home.path().join(".local/state/mailsluice"));
+    assert_eq!(*state_dir, home.path().join(".local/state/mailsluice"));
     assert_eq!(
         store.url,
         format!("sqlite:{}", state_dir.join("mailsluice.db").display())
@@ -578,7 +615,7 @@ fn a_named_file_must_exist() {
 #[test]
 fn flags_come_before_the_environment_and_that_before_the_file() {
     let mut request = request_for_text("host = \"file.example\"\n[log]\nfilter = \"warn\"\n");
-    let host = |request: &LoadRequest| load(request).unwrap().config.host;
+    let host = |request: &LoadRequest| load(request).unwrap().config.host.clone();
     assert_eq!(host(&request), "file.example");
     request.environment.insert(
         "MAILSLUICE_HOST".to_owned(),
@@ -593,6 +630,11 @@ fn flags_come_before_the_environment_and_that_before_the_file() {
     });
     assert_eq!(host(&request), "flag.example");
     assert_eq!(load(&request).unwrap().config.log.filter, "warn");
+    let filter = "info,mailsluice::relay=debug".to_owned();
+    request
+        .environment
+        .insert("MAILSLUICE_LOG__FILTER".to_owned(), filter.clone());
+    assert_eq!(load(&request).unwrap().config.log.filter, filter);
 }
 
 #[test]
@@ -604,11 +646,8 @@ fn defaults_are_shared_and_an_account_comes_first() {
     write_private(&folder.path().join("Anna.txt"), "x");
     let mut request = request_for_text(text);
     request.path = Some(folder.path().join("x.toml"));
-    let accounts = load(&request)
-        .unwrap_or_else(|p| panic!("{p}"))
-        .config
-        .accounts
-        .all;
+    let config = load(&request).unwrap_or_else(|p| panic!("{p}")).config;
+    let accounts = &config.accounts.all;
     let [anna, eva] = accounts.as_slice() else {
         panic!("two accounts")
     };
@@ -619,6 +658,19 @@ fn defaults_are_shared_and_an_account_comes_first() {
     assert_eq!((anna.endpoints.len(), eva.endpoints.len()), (3, 2));
     assert_eq!(anna.endpoints[&Protocol::Imap].user, "Anna@x.de");
     assert!(matches!(eva.auth, AccountAuth::Passthrough));
+}
+
+#[test]
+fn a_shared_host_is_for_those_that_need_one() {
+    let text = "[defaults]\nhost = \"mail.x.de\"\npassword = \"stored\"\n\
+                [[account]]\naddress = \"a@gmx.de\"\n[[account]]\naddress = \"b@x.de\"\n";
+    let config = load_text(text).unwrap().config;
+    let accounts = &config.accounts.all;
+    let hosts: Vec<_> = accounts
+        .iter()
+        .map(|a| a.endpoints[&Protocol::Imap].host.as_str())
+        .collect();
+    assert_eq!(hosts, ["imap.gmx.net", "mail.x.de"]);
 }
 
 #[test]
@@ -647,7 +699,8 @@ fn ten_thousand_accounts_load_and_each_is_found() {
             format!("{address}\nlogin_names = [\"alias{n}\"]\npassword = \"stored\"\n")
         })
         .collect();
-    let accounts = load_text(&text).unwrap().config.accounts;
+    let config = load_text(&text).unwrap().config;
+    let accounts = &config.accounts;
     assert_eq!(accounts.all.len(), 10_000);
     for n in [0, 4_999, 9_999] {
         for name in [

@@ -386,7 +386,7 @@ async fn a_catch_all_entry_logs_in_upstream_under_the_clients_local_part() {
     let mut account = (*house.config.accounts.all[0]).clone();
     account.address = "*@x.org".into();
     for endpoint in account.endpoints.values_mut() {
-        endpoint.user = "*@x.org".into();
+        endpoint.user = "{address}".into();
     }
     house.config.accounts = Accounts {
         all: vec![Arc::new(account)],

@@ -1,7 +1,8 @@
 //! `account add` and `account remove` in the user's file: comments and formatting stay, and the file is replaced as a
 //! whole or not at all.
 //!
-//! The text functions are apart from [`write`], so that the result can be checked by `load` before it is written.
+//! The text functions are apart from [`write()`], so that the result can be checked by `load` before it is
+//! written.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -299,6 +300,21 @@ mod tests {
         assert_eq!(without, "# mine\nhost = 'a.b' # kept\n");
         let twice = without_account(&without, "anna@gmx.de");
         assert!(matches!(twice, Err(EditError::NoSuchAccount(_))));
+    }
+
+    #[test]
+    fn a_new_account_stands_behind_the_others_and_before_what_follows() {
+        let before = "[[account]]\naddress = \"a@gmx.de\"\n\n[account.imap]\nport = 993\n\n# where\n[[listener]]\n\
+                      protocol = \"imap\"\n# the end\n";
+        let after = with_account(before, &account("b@gmx.de", None)).unwrap();
+        let (head, tail) = before.split_at(before.find("\n# where").unwrap());
+        assert_eq!(
+            after,
+            format!("{head}\n[[account]]\naddress = \"b@gmx.de\"\n{tail}")
+        );
+        assert_eq!(without_account(&after, "b@gmx.de").unwrap(), before);
+        let without = without_account(before, "a@gmx.de").unwrap();
+        assert_eq!(without, tail);
     }
 
     #[test]

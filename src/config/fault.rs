@@ -88,6 +88,8 @@ pub(super) enum Fault {
     HostNotNeeded(String),
     #[error("the host names of {0} hold the account: write it as hosting_account = \"…\"")]
     HostingAccountNeeded(String),
+    #[error("a hosting account is one part of a host name: letters, digits and hyphens")]
+    NotALabel,
     #[error("the host names of {0} do not hold the account: remove hosting_account")]
     HostingAccountNotNeeded(String),
     #[error("\"{0}\" is no host name: write \"mail.example.com\", without https:// and port")]

@@ -54,8 +54,8 @@ impl Problem {
 }
 
 impl Problems {
-    /// Sorted by place. At least one.
-    pub(super) fn new(mut problems: Vec<Problem>) -> Self {
+    /// Sorts `problems`, at least one, by place.
+    pub fn new(mut problems: Vec<Problem>) -> Self {
         problems.sort_by(|a, b| a.place.cmp(&b.place));
         Self(problems)
     }

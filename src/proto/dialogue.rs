@@ -199,7 +199,8 @@ pub struct Established {
 /// besides. It returns how many bytes it took; the rest is offered again with more behind it. An incomplete line may be
 /// left, up to [`HOLD_MAX`] bytes; a full window of which nothing is taken is a [`Breach`].
 pub trait Watch: Send {
-    /// Looks at `input` from `leg`.
+    /// Looks at `input` from `leg`. On a breach, what `flow` holds is still delivered before both legs are closed: a last
+    /// reply may be among it.
     fn step(&mut self, leg: Leg, input: &[u8], flow: &mut Flow) -> Result<usize, Breach>;
 
     /// Whether `leg` may be read now. False while the order of the two legs must be kept (a literal or DATA awaiting

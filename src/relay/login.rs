@@ -94,7 +94,7 @@ impl Driver {
                     LoginAction::Authenticate(attempt) => {
                         let begun = Instant::now();
                         let outcome = tokio::select! {
-                            outcome = session.authenticate(attempt) => outcome,
+                            outcome = session.authenticate(attempt, self.client.is_tls()) => outcome,
                             () = shutdown.cancelled() => Err(Refusal::new(
                                 Cause::Shutdown,
                                 self.machine.phase(),

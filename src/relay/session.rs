@@ -166,11 +166,20 @@ impl Session {
     }
 
     /// From a login attempt to an authenticated upstream, or a refusal in the table's words.
-    pub(super) async fn authenticate(&self, attempt: LoginAttempt) -> Result<Connected, Refusal> {
+    pub(super) async fn authenticate(
+        &self,
+        attempt: LoginAttempt,
+        encrypted: bool,
+    ) -> Result<Connected, Refusal> {
         let name = attempt.name.clone();
         let mechanism = attempt.mechanism;
         self.record.set_phase("authenticating");
-        let outcome = self.check_and_connect(attempt).await;
+        let outcome = if encrypted || self.listener.listener.takes_plain_login() {
+            self.check_and_connect(attempt).await
+        } else {
+            let text = "a login is taken here only after STARTTLS";
+            Err(Refusal::new(Cause::PrivacyRequired, "listener", text))
+        };
         if let Err(refusal) = &outcome {
             self.log_refusal(&name, mechanism, refusal);
         }

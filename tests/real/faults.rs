@@ -2,6 +2,7 @@
 //! password, nothing is cut off silently, and the next account is not touched.
 
 use std::io;
+use std::thread;
 
 use crate::client::imap::Imap;
 use crate::client::pop3::Pop3;
@@ -21,6 +22,16 @@ on_routes!(direct: Direct, implicit: Implicit, starttls: StartTls; {
 fn a_refused_port_is_temporary() {
     let (port, _held) = refused_port();
     assert_temporary(&Account::at(BROKEN, port));
+}
+
+/// RFC 6761: `.invalid` never resolves.
+#[test]
+fn a_name_that_does_not_resolve_is_temporary() {
+    let mut account = Account::implicit(BROKEN, servers());
+    for upstream in [&mut account.imap, &mut account.pop3, &mut account.smtp] {
+        upstream.host = "mail.nowhere.invalid";
+    }
+    assert_temporary(&account);
 }
 
 #[test]
@@ -219,24 +230,33 @@ fn proxy_with(account: &Account) -> Proxy {
 
 const HEALTHY: &str = "healthy@example.org";
 
-/// All three protocols say that it is temporary, and the healthy account works on.
+/// All three protocols say that it is temporary, and the healthy account works on. They are asked side by side, since
+/// some upstreams use up the whole login budget.
 fn assert_temporary(account: &Account) {
-    let proxy = proxy_with(account);
+    let proxy = &proxy_with(account);
     let user = account.address.as_str();
     let password = proxy.password(user);
-    let refused = Imap::connect(proxy.imap).try_login(user, password);
-    assert!(
-        refused.status.starts_with("NO [UNAVAILABLE]"),
-        "{refused:?}"
-    );
-    let mut pop3 = Pop3::connect(proxy.pop3);
-    pop3.command(&format!("USER {user}"));
-    let refused = pop3.attempt(&format!("PASS {password}"));
-    assert!(refused.starts_with("-ERR [SYS/TEMP]"), "{refused}");
-    let mut smtp = Smtp::connect(proxy.smtp);
-    smtp.command("EHLO client.example.org").expect(250);
-    let refused = smtp.auth_plain(user, password);
-    assert!(refused.text().starts_with("454 4.7.0"), "{refused:?}");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let refused = Imap::connect(proxy.imap).try_login(user, password);
+            assert!(
+                refused.status.starts_with("NO [UNAVAILABLE]"),
+                "{refused:?}"
+            );
+        });
+        scope.spawn(|| {
+            let mut pop3 = Pop3::connect(proxy.pop3);
+            pop3.command(&format!("USER {user}"));
+            let refused = pop3.attempt(&format!("PASS {password}"));
+            assert!(refused.starts_with("-ERR [SYS/TEMP]"), "{refused}");
+        });
+        scope.spawn(|| {
+            let mut smtp = Smtp::connect(proxy.smtp);
+            smtp.command("EHLO client.example.org").expect(250);
+            let refused = smtp.auth_plain(user, password);
+            assert!(refused.text().starts_with("454 4.7.0"), "{refused:?}");
+        });
+    });
     Imap::connect(proxy.imap)
         .try_login(HEALTHY, proxy.password(HEALTHY))
         .ok();

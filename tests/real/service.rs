@@ -135,6 +135,31 @@ fn sigterm_says_goodbye_to_everybody_and_ends() {
 }
 
 #[test]
+fn sigterm_lets_a_transfer_come_to_its_end() {
+    let mut target = Target::new(Route::Implicit);
+    let big = seeds()
+        .into_iter()
+        .find(|seed| seed.name == "30 MB")
+        .expect("seeded");
+    target.mailbox.seed("", [big.stored.as_slice()]);
+    let mut imap = Imap::inbox(&target);
+    imap.send(b"x FETCH 1 BODY.PEEK[]\r\n");
+    let start = imap.wire().text_line();
+    assert!(
+        start.ends_with(&format!("{{{}}}", big.wire.len())),
+        "{start}"
+    );
+    let mut proxy = target.proxy.take().expect("a proxy");
+    proxy.signal(Signal::TERM);
+    let message = imap.wire().exactly(big.wire.len());
+    assert_eq!(sha256(&message), sha256(&big.wire));
+    assert_eq!(imap.wire().text_line(), ")");
+    imap.reply("x").ok();
+    assert_last(imap.wire(), "* BYE [UNAVAILABLE]");
+    assert!(proxy.wait().success(), "{}", proxy.log());
+}
+
+#[test]
 fn sighup_keeps_sessions_and_learns_accounts() {
     let target = Target::new(Route::Implicit);
     let proxy = target.proxy.as_ref().expect("a proxy");

@@ -48,41 +48,49 @@ pub(super) fn provider<'a>(
             .add(&host_key, Fault::NotAHost(host.to_owned()));
         return None;
     }
-    let Some(provider) = named_or_by_domain(entry, at, names, check)? else {
-        return custom(entry, at, names, host, check);
-    };
-    if host.is_some() && !provider.needs("{host}") {
-        let title = provider.title.clone();
-        check.report.add(&host_key, Fault::HostNotNeeded(title));
-        return None;
+    match named_or_by_domain(entry, at, names, check)? {
+        Some(provider) => known(entry, at, provider, host, check),
+        None => custom(entry, at, names, host, check),
     }
-    if host.is_none() && provider.needs("{host}") && !all_spelled_out(entry, provider, check) {
-        check
-            .report
-            .add(&at.child("host"), Fault::HostNeeded(provider.title.clone()));
-        return None;
-    }
+}
+
+/// What a preset's host names hold must be said, and nothing besides. A shared host is for those that need one.
+fn known<'a>(
+    entry: &AccountEntry,
+    at: &KeyPath,
+    provider: &'a Provider,
+    host: Option<String>,
+    check: &mut Check<'a>,
+) -> Option<Preset<'a>> {
+    let title = || provider.title.clone();
+    let takes = |placeholder| provider.needs(placeholder);
+    let lacks = |placeholder| takes(placeholder) && !all_spelled_out(entry, provider, check);
     let account = entry.hosting_account.clone();
-    let account_key = at.child("hosting_account");
-    if account.is_some() && !provider.needs("{account}") {
-        check.report.add(
-            &account_key,
-            Fault::HostingAccountNotNeeded(provider.title.clone()),
-        );
-    }
-    if account.is_none() && provider.needs("{account}") && !all_spelled_out(entry, provider, check)
-    {
-        check.report.add(
-            &account_key,
-            Fault::HostingAccountNeeded(provider.title.clone()),
-        );
-        return None;
-    }
-    Some(Preset::Known {
-        provider,
-        host,
-        account,
-    })
+    let (key, fault) = if entry.host.is_some() && !takes("{host}") {
+        ("host", Fault::HostNotNeeded(title()))
+    } else if host.is_none() && lacks("{host}") {
+        ("host", Fault::HostNeeded(title()))
+    } else if account.is_some() && !takes("{account}") {
+        ("hosting_account", Fault::HostingAccountNotNeeded(title()))
+    } else if account.is_none() && lacks("{account}") {
+        ("hosting_account", Fault::HostingAccountNeeded(title()))
+    } else if account.as_deref().is_some_and(|account| !is_label(account)) {
+        ("hosting_account", Fault::NotALabel)
+    } else {
+        return Some(Preset::Known {
+            provider,
+            host,
+            account,
+        });
+    };
+    check.report.add(&at.child(key), fault);
+    None
+}
+
+/// One label of a host name (RFC 952, RFC 1123 section 2.1).
+pub(super) fn is_label(text: &str) -> bool {
+    let inner = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    inner && !text.is_empty() && !text.starts_with('-') && !text.ends_with('-')
 }
 
 /// The outer `None` comes after a report; the inner one means: no preset.
@@ -160,11 +168,11 @@ pub(super) fn table(entry: Option<&ProtocolEntry>) -> Option<&EndpointTable> {
 pub(super) fn is_host(text: &str) -> bool {
     let odd = |c: char| c.is_whitespace() || c.is_control() || "/@{}".contains(c);
     let scheme_or_port = text.contains(':') && text.parse::<std::net::Ipv6Addr>().is_err();
-    !text.is_empty() && !text.contains(odd) && !scheme_or_port && is_address_like(text)
+    !text.is_empty() && !text.contains(odd) && !scheme_or_port && has_labels(text)
 }
 
 /// Labels that are not empty, unless it is an IPv6 address.
-fn is_address_like(text: &str) -> bool {
+fn has_labels(text: &str) -> bool {
     text.contains(':') || is_address(&format!("x@{text}"))
 }
 

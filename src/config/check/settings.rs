@@ -11,14 +11,12 @@ use super::super::key::KeyPath;
 use super::super::runtime::{KeySource, Limits, LogSettings, StoreSettings};
 use super::Check;
 use super::files::Holds;
+use super::provider::is_label;
 use super::secret::{credential, is_credential_name};
 
 /// The name in greetings and in EHLO: a domain or an address literal (RFC 5321 section 4.1.3).
 pub(in super::super) fn host(host: &str, check: &mut Check<'_>) {
-    let label = |l: &str| {
-        let inner = l.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-        !l.is_empty() && l.len() <= LABEL_MAX && inner && !l.starts_with('-') && !l.ends_with('-')
-    };
+    let label = |l: &str| l.len() <= LABEL_MAX && is_label(l);
     let literal = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
     let address = |text: &str| {
         let v6 = text

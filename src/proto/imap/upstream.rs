@@ -119,9 +119,10 @@ impl ImapUpstream {
     fn check_credential(&mut self, actions: &mut Vec<UpstreamAction>) {
         let Credential::Password { user, password } = &self.settings.credential;
         if !sasl::sayable(user, password) {
-            let cause = match self.settings.passthrough {
-                true => Cause::WrongPassword,
-                false => Cause::ServerBug,
+            let cause = if self.settings.passthrough {
+                Cause::WrongPassword
+            } else {
+                Cause::ServerBug
             };
             let words = "The name or password holds a control character";
             self.fail(cause, words, b"", actions);

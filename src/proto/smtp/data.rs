@@ -149,5 +149,4 @@ fn replace(passed: usize, dropped: usize, said: &'static str, next: Data) -> Ste
 }
 
 #[cfg(test)]
-#[path = "data_tests.rs"]
 mod tests;

@@ -1,11 +1,10 @@
-//! SMTP: the dialogues before login, and the watch after it. The five files are explained in [`super`]; SMTP adds four:
+//! SMTP: the dialogues before login, and the watch after it. The five files are explained in [`super`]; SMTP adds three:
 //!
 //! | file | role |
 //! |---|---|
 //! | `envelope.rs` | the arguments of MAIL and RCPT: a path and parameters |
 //! | `extensions.rs` | which EHLO keywords and parameters pass (PROTOCOL table B.4) |
 //! | `data.rs` | the message: decoded, normalised, stuffed again |
-//! | `queue.rs` | whose reply is due next |
 
 pub mod codec;
 pub mod data;
@@ -13,7 +12,5 @@ pub mod envelope;
 pub mod extensions;
 pub mod frame;
 pub mod login;
-mod queue;
 pub mod upstream;
-mod verdict;
 pub mod watch;

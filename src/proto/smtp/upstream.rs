@@ -13,13 +13,15 @@
 //! asks for that only behind a SASL security layer, and some servers answer 503. So the keywords that hold for the
 //! session are those of the last EHLO before AUTH.
 
+mod verdict;
+
 use std::mem;
 
 use bytes::{Bytes, BytesMut};
 
+use self::verdict::{refused, unwilling};
 use super::codec::Reply;
 use super::frame;
-use super::verdict::{refused, unwilling};
 use crate::proto::dialogue::{
     Credential, Established, Upstream, UpstreamAction, UpstreamInput, UpstreamSettings,
 };

@@ -249,6 +249,8 @@ const ID_VALUE_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// `user|password`, or what else it is.
@@ -351,5 +353,43 @@ mod tests {
         let many = format!("a ID ({})", vec!["\"n\" NIL"; 31].join(" "));
         assert_eq!(parsed(many.as_bytes()), "malformed Some(\"a\")");
         assert_eq!(parsed(b"a SELECT INBOX"), "Other");
+    }
+
+    /// `value` as a client may say it: as a literal, or quoted.
+    fn said(value: &[u8], literal: bool) -> Vec<u8> {
+        if literal || value.iter().any(|b| matches!(b, 0 | b'\r' | b'\n')) {
+            return [format!("{{{}+}}\r\n", value.len()).as_bytes(), value].concat();
+        }
+        let mut quoted = vec![b'"'];
+        for &byte in value {
+            if matches!(byte, b'"' | b'\\') {
+                quoted.push(b'\\');
+            }
+            quoted.push(byte);
+        }
+        quoted.push(b'"');
+        quoted
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_said_is_what_is_read(
+            user: Vec<u8>, password: Vec<u8>, as_literal: [bool; 2],
+        ) {
+            let [user_said, password_said] = [said(&user, as_literal[0]), said(&password, as_literal[1])];
+            let frame = [b"a LOGIN ", user_said.as_slice(), b" ", &password_said].concat();
+            match command(&frame).map(|command| command.request) {
+                Ok(Request::Login { user: read_user, password: read_password }) => {
+                    prop_assert_eq!(read_user, user);
+                    prop_assert_eq!(read_password.expose(), password);
+                }
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+
+        #[test]
+        fn no_frame_makes_it_panic(frame: Vec<u8>, text in "a (LOGIN|ID|AUTHENTICATE)[ -~\r\n]{0,30}") {
+            let _ = (command(&frame), command(text.as_bytes()));
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! The watch under any split and any interleaving of its two legs. Single rules are in `tests/transcripts/smtp/`.
 
+use memchr::memchr;
 use proptest::prelude::*;
 
+use super::queue::QUEUE_MAX;
 use super::*;
 use crate::proto::dialogue::ClientTls;
 use crate::proto::flow::Piece;
-use crate::proto::smtp::queue::QUEUE_MAX;
 
 fn watch(keywords: &[&str]) -> SmtpWatch {
     let settings = LoginSettings {
@@ -113,6 +114,41 @@ fn play(keywords: &[&str], client: &[u8], cuts: &[usize], lazy: bool) -> (Vec<u8
 const SCRIPT: &[u8] = b"EHLO x\r\nMAIL FROM: <a@b> SIZE=5\r\nRCPT TO:<c@d>\r\nVRFY e\r\nDATA\r\nx\n.\ny\r\n..\r\n.\r\n\
     MAIL FROM:<>\nEHLO y\r\nWHAT\r\nNOOP\r\nAUTH PLAIN eA==\r\nHELP\r\nRSET\r\n";
 
+/// What may stand at the start of a command line upstream.
+const OURS: [&[u8]; 6] = [
+    b"MAIL FROM:<",
+    b"RCPT TO:<",
+    b"DATA\r\n",
+    b"RSET\r\n",
+    b"NOOP\r\n",
+    b"QUIT\r\n",
+];
+
+const TOKENS: [&[u8]; 22] = [
+    b"DATA\r\n",
+    b"DATA\r\n",
+    b"MAIL FROM:<a> SIZE=1\r\n",
+    b"MAIL FROM: a\n",
+    b"RCPT TO:<b>\r\n",
+    b"RSET\r\n",
+    b"NOOP x\r\n",
+    b"EHLO y\r\n",
+    b"VRFY z\r\n",
+    b"AUTH PLAIN AAA=\r\n",
+    b"BURL x\r\n",
+    b"MAIL",
+    b" FROM:<",
+    b"\r\n.\r\n",
+    b"\r\n.\r\n",
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b".",
+    b"..",
+    b"\0",
+    b"text",
+];
+
 proptest! {
     #[test]
     fn no_split_and_no_delay_changes_what_either_leg_hears(
@@ -127,6 +163,31 @@ proptest! {
         prop_assert_eq!((&client, &upstream), (&play(keywords, SCRIPT, &[], false).0, &play(&["PIPELINING", "SIZE"], SCRIPT, &[], false).1));
         let upstream = String::from_utf8_lossy(&upstream).into_owned();
         prop_assert!(upstream.contains("DATA\r\nx\r\n..\r\ny\r\n..\r\n.\r\nMAIL FROM:<>\r\nRSET\r\nNOOP\r\nRSET\r\n"), "{upstream}");
+    }
+
+    #[test]
+    fn whatever_a_client_writes_the_upstream_reads_commands_of_ours_and_messages(
+        tokens in prop::collection::vec(prop::sample::select(TOKENS.to_vec()), 0..40),
+        cuts in prop::collection::vec(0..400usize, 0..6),
+        lazy in any::<bool>(),
+    ) {
+        let script = tokens.concat();
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(script.len())).collect();
+        cuts.sort_unstable();
+        let (_, upstream) = play(&["PIPELINING"], &script, &cuts, lazy);
+        let mut in_message = false;
+        for line in upstream.split_inclusive(|&b| b == b'\n') {
+            // Only an unfinished message may end amid a line.
+            prop_assert!(in_message || line.ends_with(b"\r\n"));
+            prop_assert!(!line.strip_suffix(b"\r\n").unwrap_or(line).contains(&b'\r'));
+            if in_message {
+                in_message = line != b".\r\n";
+                continue;
+            }
+            let known = OURS.iter().any(|verb| line.starts_with(verb));
+            prop_assert!(known, "{}", line.escape_ascii());
+            in_message = line == b"DATA\r\n";
+        }
     }
 
     #[test]

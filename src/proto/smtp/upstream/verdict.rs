@@ -1,8 +1,8 @@
 //! What an upstream's refusal means. Providers agree on little beyond the first digit, so the enhanced code decides
 //! where there is one, and the sentence for the person always quotes theirs.
 
-use super::codec::Reply;
 use crate::proto::refusal::{Cause, Refusal};
+use crate::proto::smtp::codec::Reply;
 
 /// The refusal that `reply`, which is not what `phase` hoped for, stands for.
 pub(super) fn refused(reply: &Reply<'_>, phase: &'static str, passthrough: bool) -> Refusal {
