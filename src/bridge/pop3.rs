@@ -1,4 +1,4 @@
-//! The POP3 server, RFC 1939, over the `INBOX` of a [`Mailbox`].
+//! The POP3 server, RFC 1939, over the `INBOX` of a [`Mailbox`](super::mailbox::Mailbox).
 //!
 //! The maildrop is what was there at login: numbers stay, and what arrives later is for the next session. Messages
 //! marked with DELE go at QUIT and at no other end (RFC 1939 section 6). Deliberately absent: APOP, STLS, LAST.
