@@ -71,11 +71,26 @@ async fn run(check: bool, ports: Ports, out: &mut impl Write) -> Result<(), Demo
 
 async fn show(settings: &Settings<'_>, out: &mut impl Write) -> Result<(), DemoError> {
     writeln!(out, "{settings}")?;
-    writeln!(out, "Sessions are told below. Ctrl-C stops.")?;
+    writeln!(out, "Sessions are told below. Ctrl-C stops the demo.")?;
     out.flush()?;
-    // Without a handler the signal ends the process, which serves as well.
-    let _ = tokio::signal::ctrl_c().await;
+    interrupted().await;
     Ok(())
+}
+
+/// Ctrl-C or SIGTERM. Without a handler a signal ends the process, which serves as well but leaves the folder behind.
+async fn interrupted() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// The sessions and nothing on the store, which nobody has to keep.
