@@ -102,6 +102,20 @@ async fn an_oversized_literal_is_refused_before_it_is_sent() {
 }
 
 #[tokio::test]
+async fn the_literals_of_one_append_share_a_limit() {
+    let mailbox = with_messages(&[]).await;
+    let max = mailbox.max_message_size();
+    let heard = logged_in(
+        &mailbox,
+        &format!("a APPEND {{5+}}\r\nINBOX {{{max}}}\r\nb APPEND INBOX {{{max}}}\r\n"),
+    )
+    .await;
+    // The second one is asked for, and never comes.
+    assert!(heard.starts_with("a NO [TOOBIG]"), "{heard}");
+    assert!(heard.ends_with("+ Ready for literal data\r\n"), "{heard}");
+}
+
+#[tokio::test]
 async fn append_keeps_octets_and_says_where_they_are() {
     let mailbox = with_messages(&[]).await;
     let heard = logged_in(
