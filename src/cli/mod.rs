@@ -1,7 +1,7 @@
 //! What a person types; the only code that prints.
 //!
 //! Results go to standard output, everything else to standard error. Where a script reads, there is `--json`. The exit
-//! codes are those of `sysexits.h` ([`exit`]).
+//! codes are those of `sysexits.h` (`exit.rs`).
 
 mod accounts;
 mod args;

@@ -119,6 +119,10 @@ impl<'a> Copy<'a> {
                     continue;
                 }
                 self.record.set_phase(self.watch.phase());
+                let quiet_at = self.moved_at + ANSWER_TIME;
+                if self.waits_for_answers() && tick.deadline() > quiet_at {
+                    tick.as_mut().reset(quiet_at);
+                }
             } else if self.client.is_done() && self.upstream.is_done() {
                 break;
             } else if tick.deadline() > self.moved_at + CLOSE_TIME {
@@ -309,6 +313,9 @@ impl<'a> Copy<'a> {
         if self.end.is_some() {
             return silent >= CLOSE_TIME;
         }
+        if self.waits_for_answers() && silent >= ANSWER_TIME {
+            self.upstream.close_when_sent();
+        }
         if let Some(leg) = self.stalled_leg().filter(|_| silent >= STALL_TIME) {
             self.half(leg).give_up();
             self.finish(leg, "does not read");
@@ -319,6 +326,11 @@ impl<'a> Copy<'a> {
             self.finish(Leg::Client, "idle for too long");
         }
         false
+    }
+
+    /// Whether it is the upstream's silence, and not the client's slowness, that passes the time.
+    fn waits_for_answers(&self) -> bool {
+        self.client.eof && self.upstream.closing == Closing::No && !self.client.is_blocked()
     }
 
     fn stalled_leg(&self) -> Option<Leg> {
@@ -474,6 +486,10 @@ const TICK: Duration = Duration::from_secs(60);
 
 /// A leg that takes no byte for this long has stalled (Dovecot waits as long).
 const STALL_TIME: Duration = Duration::from_secs(5 * 60);
+
+/// How long an upstream that owes answers may be silent before it is told that the client sends nothing more. Such
+/// clients have mostly gone altogether, out of IDLE; the provider's session should not outlive them by much.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// How long a closing leg may take to read the end.
 const CLOSE_TIME: Duration = Duration::from_secs(30);

@@ -2,6 +2,7 @@
 //! password, nothing is cut off silently, and the next account is not touched.
 
 use std::io;
+use std::sync::mpsc;
 use std::thread;
 
 use crate::client::imap::Imap;
@@ -47,6 +48,27 @@ fn a_certificate_for_another_name_is_temporary_and_gets_no_password() {
 #[test]
 fn an_expired_certificate_is_temporary_and_gets_no_password() {
     assert_untrusted(&servers().authority.expired("localhost"));
+}
+
+#[test]
+fn a_stripped_starttls_is_temporary_and_gets_no_password() {
+    assert_nothing_said(&Before {
+        imap: "",
+        pop3: "",
+        smtp: "",
+        behind: "",
+    });
+}
+
+/// CVE-2011-0411 and its kin: what stands behind the answer to STARTTLS was never under TLS.
+#[test]
+fn bytes_behind_starttls_are_temporary_and_get_no_password() {
+    assert_nothing_said(&Before {
+        imap: " STARTTLS",
+        pop3: "STLS\r\n",
+        smtp: "250-STARTTLS\r\n",
+        behind: "* injected\r\n",
+    });
 }
 
 #[test]
@@ -264,7 +286,7 @@ fn assert_temporary(account: &Account) {
 
 /// Refused like any trouble upstream; and the script behind the handshake never reads a byte.
 fn assert_untrusted(identity: &Identity) {
-    let (said, heard) = std::sync::mpsc::channel();
+    let (said, heard) = mpsc::channel();
     let upstream = Scripted::start(identity, move |line| {
         let first = read_line(line)?;
         said.send(first).map_err(io::Error::other)
@@ -275,6 +297,94 @@ fn assert_untrusted(identity: &Identity) {
         heard.try_recv().is_err(),
         "something was said to an upstream that proved nothing"
     );
+}
+
+/// What plain upstreams say before TLS: what they offer, and what they add behind their consent.
+#[derive(Clone, Copy)]
+struct Before {
+    imap: &'static str,
+    pop3: &'static str,
+    smtp: &'static str,
+    behind: &'static str,
+}
+
+/// Refused like any trouble upstream, and neither the name nor the password was said, nor a handshake begun.
+fn assert_nothing_said(before: &Before) {
+    let (said, heard) = mpsc::channel();
+    let upstream = |greeting: &'static str, answer: fn(&Before, &str) -> String| {
+        let (said, before) = (said.clone(), *before);
+        Scripted::plain(move |line| {
+            say(line, greeting)?;
+            loop {
+                // A handshake is no text and ends the script.
+                let command = read_line(line).inspect_err(|error| {
+                    if error.kind() == io::ErrorKind::InvalidData {
+                        let _ = said.send("a handshake".to_owned());
+                    }
+                })?;
+                let reply = answer(&before, &command);
+                said.send(command).map_err(io::Error::other)?;
+                say(line, &reply)?;
+            }
+        })
+    };
+    let imap = upstream("* OK hello\r\n", imap_before_tls);
+    let pop3 = upstream("+OK hello\r\n", pop3_before_tls);
+    let smtp = upstream("220 hello\r\n", smtp_before_tls);
+    let mut account = Account::starttls(BROKEN, servers());
+    account.imap.port = imap.address.port();
+    account.pop3.port = pop3.address.port();
+    account.smtp.port = smtp.address.port();
+    assert_temporary(&account);
+    let heard: Vec<String> = heard.try_iter().collect();
+    assert!(heard.len() >= 3, "the upstreams were not asked: {heard:?}");
+    for line in heard {
+        let verbs = [
+            "CAPABILITY",
+            "STARTTLS",
+            "CAPA",
+            "STLS",
+            "EHLO",
+            "LOGOUT",
+            "QUIT",
+        ];
+        assert!(
+            verbs.iter().any(|verb| line.contains(verb)),
+            "said before TLS: {line:?}"
+        );
+        assert!(
+            !line.contains(BROKEN),
+            "the name was said before TLS: {line:?}"
+        );
+    }
+}
+
+fn imap_before_tls(before: &Before, command: &str) -> String {
+    let (tag, rest) = command.split_once(' ').unwrap_or_default();
+    match rest.trim_end() {
+        "CAPABILITY" => format!(
+            "* CAPABILITY IMAP4rev1 AUTH=PLAIN{}\r\n{tag} OK done\r\n",
+            before.imap
+        ),
+        "STARTTLS" => format!("{tag} OK begin\r\n{}", before.behind),
+        _ => format!("{tag} BAD no\r\n"),
+    }
+}
+
+fn pop3_before_tls(before: &Before, command: &str) -> String {
+    match command.trim_end() {
+        "CAPA" => format!("+OK\r\nUSER\r\n{}.\r\n", before.pop3),
+        "STLS" => format!("+OK begin\r\n{}", before.behind),
+        _ => "-ERR no\r\n".to_owned(),
+    }
+}
+
+fn smtp_before_tls(before: &Before, command: &str) -> String {
+    match command.split_ascii_whitespace().next() {
+        Some("EHLO") => format!("250-hello\r\n{}250 AUTH PLAIN LOGIN\r\n", before.smtp),
+        Some("STARTTLS") => format!("220 begin\r\n{}", before.behind),
+        _ => "502 no\r\n".to_owned(),
+    }
 }
 
 /// Where the scripted submission server goes away.

@@ -17,6 +17,7 @@ on_routes!(direct: Direct, implicit: Implicit, starttls: StartTls; {
     a_literal_login_may_be_pipelined,
     many_commands_may_be_pipelined,
     a_half_closed_client_gets_the_whole_answer,
+    a_client_that_vanishes_leaves_no_session_upstream,
 });
 
 fn every_message_is_fetched_as_it_is(target: &Target) {
@@ -277,4 +278,11 @@ fn a_half_closed_client_gets_the_whole_answer(target: &Target) {
     );
     let tail = String::from_utf8_lossy(&answer[body + big.wire.len()..]).into_owned();
     assert!(tail.contains("c OK ") && tail.contains("d OK "), "{tail}");
+}
+
+fn a_client_that_vanishes_leaves_no_session_upstream(target: &Target) {
+    let imap = Imap::inbox(target);
+    assert!(target.mailbox.is_served());
+    drop(imap);
+    target.mailbox.wait_until_left();
 }

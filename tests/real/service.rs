@@ -109,6 +109,24 @@ fn login_names_may_be_short_and_in_capitals() {
 }
 
 #[test]
+fn fifty_sessions_log_in_at_once() {
+    let target = Target::new(Route::Implicit);
+    let sessions: Vec<Imap> = thread::scope(|scope| {
+        let logins: Vec<_> = (0..50)
+            .map(|_| scope.spawn(|| Imap::inbox(&target)))
+            .collect();
+        logins
+            .into_iter()
+            .map(|login| login.join().expect("logged in"))
+            .collect()
+    });
+    for mut session in sessions {
+        session.command("NOOP");
+        session.command("LOGOUT");
+    }
+}
+
+#[test]
 fn sigterm_says_goodbye_to_everybody_and_ends() {
     let mut target = Target::new(Route::Implicit);
     let mut imap = Imap::inbox(&target);
@@ -272,7 +290,7 @@ fn a_full_disk_under_the_store_loses_nothing() {
     let mailbox = Mailbox::new(servers());
     let user = mailbox.user.as_str();
     let proxy = Proxy::start_in(
-        &disk.path().join("state"),
+        disk.path().join("state"),
         &[Account::implicit(user, servers())],
     );
     disk.fill();
