@@ -3,9 +3,11 @@
 //! There is no world outside: whatever is submitted arrives in the `INBOX`, octet for octet. One lock, held for the
 //! length of a call and never across an await.
 
-use std::collections::BTreeMap;
+mod folders;
+
+use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -13,9 +15,10 @@ use futures_util::future::ready;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
+use self::folders::{Folders, MESSAGE_MAX, set};
 use super::mailbox::{
     Answer, Copied, Envelope, Flag, FlagChange, Flags, Folder, FolderView, INBOX, Mailbox,
-    MailboxError, Message, NewMessage, Placed, SEPARATOR, SpecialUse, Uid,
+    MailboxError, Message, NewMessage, Placed, SpecialUse, Uid,
 };
 
 /// Mail in memory.
@@ -105,10 +108,9 @@ impl Mailbox for MemoryMailbox {
     ) -> Answer<'a, Copied> {
         self.change(|folders| {
             let copied = folders.copy(folder, uids, target)?;
-            folders
-                .folder_mut(folder)?
-                .messages
-                .retain(|m| !copied.uids.iter().any(|(source, _)| *source == m.info.uid));
+            let gone: HashSet<Uid> = copied.uids.iter().map(|(source, _)| *source).collect();
+            let kept = folders.folder_mut(folder)?;
+            kept.messages.retain(|m| !gone.contains(&m.info.uid));
             Ok(copied)
         })
     }
@@ -123,11 +125,16 @@ impl Mailbox for MemoryMailbox {
     }
 
     fn expunge<'a>(&'a self, folder: &'a str, uids: Option<&'a [Uid]>) -> Answer<'a, ()> {
+        let named = uids.map(set);
         self.change(|folders| {
-            folders.folder_mut(folder)?.messages.retain(|m| {
-                !m.info.flags.contains(&Flag::Deleted)
-                    || uids.is_some_and(|uids| !uids.contains(&m.info.uid))
-            });
+            let goes = |m: &Message| {
+                m.flags.contains(&Flag::Deleted)
+                    && named.as_ref().is_none_or(|named| named.contains(&m.uid))
+            };
+            folders
+                .folder_mut(folder)?
+                .messages
+                .retain(|m| !goes(&m.info));
             Ok(())
         })
     }
@@ -177,224 +184,6 @@ impl Mailbox for MemoryMailbox {
         MESSAGE_MAX
     }
 }
-
-/// All folders. `BTreeMap` gives LIST an order in which a parent comes before its children.
-#[derive(Default)]
-struct Folders {
-    by_name: BTreeMap<String, Kept>,
-    /// The last UIDVALIDITY given; a folder made again under an old name gets a new one.
-    uid_validity: u32,
-    /// Octets of all messages together.
-    octets: u64,
-}
-
-struct Kept {
-    special_use: Option<SpecialUse>,
-    subscribed: bool,
-    uid_validity: u32,
-    uid_next: u32,
-    messages: Vec<Stored>,
-}
-
-#[derive(Clone)]
-struct Stored {
-    info: Message,
-    raw: Bytes,
-}
-
-impl Folders {
-    fn add(&mut self, name: &str, special_use: Option<SpecialUse>) {
-        self.uid_validity += 1;
-        let kept = Kept {
-            special_use,
-            subscribed: true,
-            uid_validity: self.uid_validity,
-            uid_next: 1,
-            messages: Vec::new(),
-        };
-        self.by_name.insert(name.to_owned(), kept);
-    }
-
-    fn list(&self) -> Vec<Folder> {
-        self.by_name
-            .iter()
-            .map(|(name, kept)| Folder {
-                name: name.clone(),
-                special_use: kept.special_use,
-                subscribed: kept.subscribed,
-            })
-            .collect()
-    }
-
-    fn folder(&self, name: &str) -> Result<&Kept, MailboxError> {
-        self.by_name.get(name).ok_or(MailboxError::NoSuchFolder)
-    }
-
-    fn folder_mut(&mut self, name: &str) -> Result<&mut Kept, MailboxError> {
-        self.by_name.get_mut(name).ok_or(MailboxError::NoSuchFolder)
-    }
-
-    fn create(&mut self, name: &str) -> Result<(), MailboxError> {
-        if self.by_name.contains_key(name) {
-            return Err(MailboxError::FolderExists);
-        }
-        if self.by_name.len() >= FOLDERS_MAX {
-            return Err(MailboxError::OverQuota);
-        }
-        let levels_named = name.split(SEPARATOR).all(|level| !level.is_empty());
-        if name.len() > NAME_MAX || name.chars().any(char::is_control) || !levels_named {
-            return Err(MailboxError::NotPossible);
-        }
-        self.add(name, None);
-        Ok(())
-    }
-
-    fn append(&mut self, folder: &str, message: NewMessage) -> Result<Placed, MailboxError> {
-        let size = message.raw.len() as u64;
-        if size > MESSAGE_MAX {
-            return Err(MailboxError::TooLarge);
-        }
-        self.folder(folder)?;
-        self.charge(size)?;
-        let kept = self.folder_mut(folder)?;
-        let uid = kept.put(Stored {
-            info: Message {
-                uid: Uid(0),
-                flags: message.flags,
-                internal_date: message.internal_date,
-                size,
-            },
-            raw: message.raw,
-        });
-        Ok(Placed {
-            uid_validity: kept.uid_validity,
-            uid,
-        })
-    }
-
-    fn copy(&mut self, from: &str, uids: &[Uid], to: &str) -> Result<Copied, MailboxError> {
-        let sources: Vec<Stored> = self
-            .folder(from)?
-            .messages
-            .iter()
-            .filter(|m| uids.contains(&m.info.uid))
-            .cloned()
-            .collect();
-        let target = self.folder_mut(to)?;
-        let uids = sources
-            .into_iter()
-            .map(|stored| (stored.info.uid, target.put(stored)))
-            .collect();
-        Ok(Copied {
-            uid_validity: target.uid_validity,
-            uids,
-        })
-    }
-
-    fn rename(&mut self, from: &str, to: &str) -> Result<(), MailboxError> {
-        self.folder(from)?;
-        if from == INBOX {
-            self.create(to)?;
-            let messages = std::mem::take(&mut self.folder_mut(INBOX)?.messages);
-            let target = self.folder_mut(to)?;
-            for stored in messages {
-                target.put(stored);
-            }
-            return Ok(());
-        }
-        let below = format!("{from}{SEPARATOR}");
-        let moved: Vec<String> = self
-            .by_name
-            .keys()
-            .filter(|name| *name == from || name.starts_with(&below))
-            .cloned()
-            .collect();
-        // A folder cannot go below itself, and nothing is overwritten.
-        if to.starts_with(&below) {
-            return Err(MailboxError::NotPossible);
-        }
-        self.create(to)?;
-        for old in moved {
-            if let (Some(kept), Some(rest)) = (self.by_name.remove(&old), old.strip_prefix(from)) {
-                self.by_name.insert(format!("{to}{rest}"), kept);
-            }
-        }
-        Ok(())
-    }
-
-    /// Counts what is put in; what is removed stays counted, as this mailbox lives for an afternoon.
-    fn charge(&mut self, octets: u64) -> Result<(), MailboxError> {
-        if self.octets + octets > OCTETS_MAX {
-            return Err(MailboxError::OverQuota);
-        }
-        self.octets += octets;
-        Ok(())
-    }
-}
-
-impl Kept {
-    fn view(&self) -> FolderView {
-        FolderView {
-            uid_validity: self.uid_validity,
-            uid_next: Uid(self.uid_next),
-            messages: self
-                .messages
-                .iter()
-                .map(|m| m.info.clone())
-                .collect::<Arc<[_]>>(),
-        }
-    }
-
-    fn message(&self, uid: Uid) -> Result<&Stored, MailboxError> {
-        self.messages
-            .binary_search_by_key(&uid, |m| m.info.uid)
-            .ok()
-            .and_then(|at| self.messages.get(at))
-            .ok_or(MailboxError::MessageGone)
-    }
-
-    fn put(&mut self, mut stored: Stored) -> Uid {
-        let uid = Uid(self.uid_next);
-        self.uid_next += 1;
-        stored.info.uid = uid;
-        self.messages.push(stored);
-        uid
-    }
-
-    fn store(
-        &mut self,
-        uids: &[Uid],
-        change: &FlagChange,
-    ) -> Result<Vec<(Uid, Flags)>, MailboxError> {
-        let mut changed = Vec::new();
-        for stored in &mut self.messages {
-            if uids.contains(&stored.info.uid) {
-                let flags = stored.info.flags.changed(change);
-                if flags.len() > FLAGS_MAX {
-                    return Err(MailboxError::OverQuota);
-                }
-                stored.info.flags = flags.clone();
-                changed.push((stored.info.uid, flags));
-            }
-        }
-        Ok(changed)
-    }
-}
-
-/// The largest message; above what any provider of the presets takes (150 MB at most).
-const MESSAGE_MAX: u64 = 160 * 1024 * 1024;
-
-/// All messages together, so that a client gone wild does not take the machine's memory.
-const OCTETS_MAX: u64 = 1024 * 1024 * 1024;
-
-/// Folders; a person has dozens, a client gone wild makes thousands.
-const FOLDERS_MAX: usize = 1_000;
-
-/// Octets of a folder name; Dovecot's file store has a similar bound.
-const NAME_MAX: usize = 255;
-
-/// Flags of one message; mail programs set fewer than ten.
-const FLAGS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -458,6 +247,9 @@ mod tests {
         }
         assert!(mailbox.rename("a", "z").await.is_err());
         assert!(mailbox.rename("a", "a/b/c").await.is_err());
+        mailbox.create("x/b").await.unwrap();
+        assert!(mailbox.rename("a", "x").await.is_err());
+        mailbox.delete("x/b").await.unwrap();
         mailbox.rename("a", "y").await.unwrap();
         let names: Vec<_> = mailbox
             .folders()
@@ -494,5 +286,26 @@ mod tests {
         changes.mark_unchanged();
         assert!(mailbox.create(INBOX).await.is_err());
         assert!(!changes.has_changed().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_too_much_for_one_message_changes_none() {
+        let mailbox = MemoryMailbox::new();
+        for text in ["one", "two"] {
+            mailbox.append(INBOX, message(text)).await.unwrap();
+        }
+        let words = |from: u32| (from..from + 40).map(|n| Flag::Keyword(format!("k{n}")));
+        let first = FlagChange::Add(words(0).collect());
+        mailbox.store(INBOX, &[Uid(2)], &first).await.unwrap();
+        let more = FlagChange::Add(words(40).collect());
+        assert!(
+            mailbox
+                .store(INBOX, &[Uid(1), Uid(2)], &more)
+                .await
+                .is_err()
+        );
+        let view = mailbox.view(INBOX).await.unwrap();
+        let counts: Vec<usize> = view.messages.iter().map(|m| m.flags.len()).collect();
+        assert_eq!(counts, [0, 40]);
     }
 }

@@ -37,6 +37,7 @@ pub async fn serve<S: Stream>(
         verifier,
         mailbox: None,
         transaction: None,
+        failures: 0,
     };
     let ended = session.run().await;
     match &ended {
@@ -56,12 +57,14 @@ struct Session<'s, S> {
     mailbox: Option<Arc<dyn Mailbox>>,
     /// Between MAIL and the end of DATA.
     transaction: Option<Envelope>,
+    /// Logins that failed.
+    failures: u32,
 }
 
 impl<S: Stream> Session<'_, S> {
     async fn run(mut self) -> Result<(), WireError> {
         let mut errors = 0;
-        while errors < ERRORS_MAX {
+        while errors < ERRORS_MAX && self.failures < FAILURES_MAX {
             let line = match self.wire.line(SASL_LINE_MAX).await? {
                 Line::Complete(line) => line,
                 Line::TooLong => {
@@ -232,6 +235,7 @@ impl<S: Stream> Session<'_, S> {
         let attempt = match attempt {
             Ok(attempt) => attempt,
             Err(error) => {
+                self.failures += 1;
                 self.wire.say(format!("501 5.5.2 {error}\r\n"));
                 return Ok(());
             }
@@ -242,7 +246,10 @@ impl<S: Stream> Session<'_, S> {
                 self.wire.set_patience(Patience::Idle(IDLE));
                 self.wire.say("235 2.7.0 Logged in\r\n");
             }
-            Err(refusal) => self.wire.say(format!("{}\r\n", refused(&refusal))),
+            Err(refusal) => {
+                self.failures += 1;
+                self.wire.say(format!("{}\r\n", refused(&refusal)));
+            }
         }
         Ok(())
     }
@@ -338,6 +345,9 @@ const IDLE: Duration = Duration::from_secs(5 * 60);
 
 /// RFC 5321 section 4.5.3.1.8 asks for at least 100.
 const RECIPIENTS_MAX: usize = 1_000;
+
+/// Failed logins of one session; as many as the IMAP server takes.
+const FAILURES_MAX: u32 = 5;
 
 /// Refused commands of one session; Postfix closes after 20.
 const ERRORS_MAX: u32 = 20;

@@ -12,7 +12,7 @@ mod settings;
 use std::io::{self, Write};
 
 use self::check::CheckError;
-use self::proxy::{Proxy, ProxyError};
+use self::proxy::{Ports, Proxy, ProxyError};
 use self::settings::Settings;
 use super::args::DemoArguments;
 use super::error::CliError;
@@ -42,49 +42,72 @@ pub enum DemoError {
 pub(crate) fn demo(arguments: &DemoArguments) -> Result<Exit, CliError> {
     logging::start(&LogSettings {
         // The check tells its steps itself; what goes wrong is told either way.
-        filter: if arguments.check { "warn" } else { "info" }.to_owned(),
+        filter: if arguments.check { "warn" } else { SESSIONS }.to_owned(),
         json: false,
     })?;
-    super::block_on(run(arguments.check))??;
+    super::block_on(run(arguments.check, proxy::PORTS, &mut io::stdout()))??;
     Ok(Exit::Ok)
 }
 
-async fn run(check: bool) -> Result<(), DemoError> {
+async fn run(check: bool, ports: Ports, out: &mut impl Write) -> Result<(), DemoError> {
     let provider = Provider::start().await?;
-    let proxy = Proxy::start(&provider).await?;
+    let proxy = Proxy::start(&provider, ports).await?;
     let settings = Settings {
         addresses: proxy.addresses(),
         user: Provider::USER,
         password: proxy.local_password(),
     };
     let outcome = if check {
-        check::run(&settings, &*provider.mailbox(), &mut io::stdout())
+        check::run(&settings, &*provider.mailbox(), out)
             .await
             .map_err(DemoError::from)
     } else {
-        show(&settings).await
+        show(&settings, out).await
     };
     proxy.stop().await;
     provider.stop().await;
     outcome
 }
 
-async fn show(settings: &Settings<'_>) -> Result<(), DemoError> {
-    let mut out = io::stdout();
+async fn show(settings: &Settings<'_>, out: &mut impl Write) -> Result<(), DemoError> {
     writeln!(out, "{settings}")?;
-    writeln!(out, "Sessions follow as they end. Ctrl-C stops.")?;
+    writeln!(out, "Sessions are told below. Ctrl-C stops the demo.")?;
     out.flush()?;
-    // Without a handler the signal ends the process, which serves as well.
-    let _ = tokio::signal::ctrl_c().await;
+    interrupted().await;
     Ok(())
 }
+
+/// Ctrl-C or SIGTERM. Without a handler a signal ends the process, which serves as well but leaves the folder behind.
+async fn interrupted() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// The sessions and nothing on the store, which nobody has to keep.
+const SESSIONS: &str = "info,mailsluice::store=warn";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Protocol;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn the_check_passes_through_the_real_proxy() {
-        run(true).await.unwrap();
+        let any_port = Protocol::ALL.map(|protocol| (protocol, 0));
+        let mut out = Vec::new();
+        run(true, any_port, &mut out).await.unwrap();
+        let told = String::from_utf8(out).unwrap();
+        assert_eq!(told.lines().count(), 5, "{told}");
+        assert!(told.ends_with("all well\n"), "{told}");
     }
 }

@@ -208,6 +208,9 @@ pub trait Watch: Send {
     fn reads(&self, leg: Leg) -> bool;
 
     /// `leg` sends nothing more. `rest` is what was left of it: an incomplete line.
+    ///
+    /// A client that has gone while answers are due is asked about again, with nothing left, whenever the upstream has
+    /// said something more.
     fn eof(&mut self, leg: Leg, rest: &[u8], flow: &mut Flow) -> Ending;
 
     /// The session ends for a reason of ours: says so to the client where a reply may stand, and nothing inside a
@@ -224,7 +227,8 @@ pub const HOLD_MAX: usize = 16 * 1024;
 /// What follows an end of stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Shut the other leg's writing side and go on reading it.
+    /// Answers are due: go on reading the other leg. Its writing side stays open, since a TLS server takes
+    /// close_notify for the end of both directions (Dovecot 2.3 does) and would leave the answers unsaid.
     HalfClose,
     /// Flush and close both.
     Close,

@@ -111,6 +111,9 @@ impl<'a> Copy<'a> {
             if self.end.is_none() {
                 let down = self.poll_take(cx, Leg::Upstream);
                 let up = self.poll_take(cx, Leg::Client);
+                if down && self.client.eof && self.end.is_none() {
+                    self.ask_whether_done(cx);
+                }
                 if down || up || self.end.is_some() {
                     self.moved_at = Instant::now();
                     continue;
@@ -245,13 +248,19 @@ impl<'a> Copy<'a> {
         let ending = self.watch.eof(leg, &rest, &mut self.flow);
         self.deliver(cx, &rest);
         self.record.count(leg, rest.len());
-        if !self.answers_half_closed() {
-            self.half(leg.other()).close_when_sent();
-        }
         let other_was_first = self.half(leg.other()).eof;
         if ending == Ending::Close || other_was_first {
             let first = if other_was_first { leg.other() } else { leg };
             self.finish(first, "closed");
+        }
+    }
+
+    /// A client that has said all it had to stays until it has its answers.
+    fn ask_whether_done(&mut self, cx: &mut Context<'_>) {
+        self.flow.clear();
+        if self.watch.eof(Leg::Client, &[], &mut self.flow) == Ending::Close {
+            self.deliver(cx, &[]);
+            self.finish(Leg::Client, "closed");
         }
     }
 
@@ -319,17 +328,9 @@ impl<'a> Copy<'a> {
         false
     }
 
-    /// Whether the client has closed its sending half and the upstream is kept open until its answers are through.
-    ///
-    /// quirk: Dovecot 2.3 behind TLS drops all it has to say as soon as it sees the end of the stream, be it a
-    /// close_notify or a FIN (2026-11-22). Over plain TCP it answers, and the end is passed on at once.
-    fn answers_half_closed(&self) -> bool {
-        self.client.eof && self.upstream.stream.is_tls() && self.upstream.closing == Closing::No
-    }
-
     /// Whether it is the upstream's silence, and not the client's slowness, that passes the time.
     fn waits_for_answers(&self) -> bool {
-        self.answers_half_closed() && !self.client.is_blocked()
+        self.client.eof && self.upstream.closing == Closing::No && !self.client.is_blocked()
     }
 
     fn stalled_leg(&self) -> Option<Leg> {
@@ -486,8 +487,8 @@ const TICK: Duration = Duration::from_secs(60);
 /// A leg that takes no byte for this long has stalled (Dovecot waits as long).
 const STALL_TIME: Duration = Duration::from_secs(5 * 60);
 
-/// How long an upstream may be silent before it is told that a half-closed client sends nothing more. Such clients have
-/// mostly gone altogether; the provider's session should not outlive them by much.
+/// How long an upstream that owes answers may be silent before it is told that the client sends nothing more. Such
+/// clients have mostly gone altogether, out of IDLE; the provider's session should not outlive them by much.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// How long a closing leg may take to read the end.
@@ -504,9 +505,11 @@ mod tests {
     use super::*;
     use crate::relay::registry::Registry;
 
-    /// Passes whole lines; holds the client after `hold` until the upstream says something; says `bye` as a farewell.
+    /// Passes whole lines, each of which is answered; holds the client after `hold` until then; says `bye` as a farewell.
+    #[derive(Default)]
     struct Lines {
         held: bool,
+        due: bool,
     }
 
     impl Watch for Lines {
@@ -516,8 +519,8 @@ mod tests {
             };
             flow.pass(leg.other(), 0..end + 1);
             match leg {
-                Leg::Client => self.held = input.starts_with(b"hold"),
-                Leg::Upstream => self.held = false,
+                Leg::Client => (self.held, self.due) = (input.starts_with(b"hold"), true),
+                Leg::Upstream => (self.held, self.due) = (false, false),
             }
             Ok(end + 1)
         }
@@ -529,8 +532,8 @@ mod tests {
         fn eof(&mut self, leg: Leg, rest: &[u8], flow: &mut Flow) -> Ending {
             flow.pass(leg.other(), 0..rest.len());
             match leg {
-                Leg::Client => Ending::HalfClose,
-                Leg::Upstream => Ending::Close,
+                Leg::Client if self.due => Ending::HalfClose,
+                Leg::Client | Leg::Upstream => Ending::Close,
             }
         }
 
@@ -567,7 +570,7 @@ mod tests {
             let peer = "127.0.0.1:1".parse().unwrap();
             let place = registry.admit(Protocol::Imap, peer, 1, 1).unwrap();
             let legs = (Stream::Plain(client_leg), Stream::Plain(upstream_leg));
-            let watch = Box::new(Lines { held: false });
+            let watch = Box::new(Lines::default());
             let copy = Copy::new(&place.record, watch, legs.0, legs.1, leftovers);
             let end = copy.run(&token).await;
             let view = place.record.view();
@@ -608,12 +611,9 @@ mod tests {
             .await
             .unwrap();
         session.client.shutdown().await.unwrap();
-        let mut all = String::new();
-        session.upstream.read_to_string(&mut all).await.unwrap();
-        assert_eq!(all, "early line\nno line end");
+        expect(&mut session.upstream, "early line\nno line end").await;
         session.upstream.write_all(b"answer\n").await.unwrap();
-        drop(session.upstream);
-        all.clear();
+        let mut all = String::new();
         session.client.read_to_string(&mut all).await.unwrap();
         assert_eq!(all, "answer\n");
         let (end, up, down) = session.end.await.unwrap();

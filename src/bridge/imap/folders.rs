@@ -15,6 +15,7 @@ impl<S: Stream> Session<'_, S> {
         // Also a SELECT that fails leaves the old folder, RFC 3501 section 6.3.1.
         self.selected = None;
         self.changes.mark_unchanged();
+        self.behind = false;
         let view = self.mailbox.view(&folder).await?;
         self.wire.say(opening(&view, read_only));
         self.selected = Some(Selected {

@@ -22,7 +22,7 @@ pub(super) enum Frame {
 /// How much a command may hold.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Octets of one literal of APPEND.
+    /// Octets of the literals of one APPEND, all together.
     pub(super) append: u64,
     /// Octets of everything else.
     pub(super) command: usize,
@@ -51,6 +51,7 @@ pub(super) async fn read<S: Stream>(
 ) -> Result<Frame, WireError> {
     let mut command = BytesMut::new();
     let mut left = limits.command;
+    let mut append_left = limits.append;
     loop {
         let line = match wire.line(left).await? {
             Line::Complete(line) => line,
@@ -65,11 +66,7 @@ pub(super) async fn read<S: Stream>(
             return Ok(Frame::Command(command.freeze()));
         };
         let is_message = is_append(&command);
-        let max = if is_message {
-            limits.append
-        } else {
-            left as u64
-        };
+        let max = if is_message { append_left } else { left as u64 };
         let Some(n) = usize::try_from(literal.octets)
             .ok()
             .filter(|_| literal.octets <= max)
@@ -80,7 +77,9 @@ pub(super) async fn read<S: Stream>(
             wire.say("+ Ready for literal data\r\n");
         }
         let octets = wire.octets(n).await?;
-        if !is_message {
+        if is_message {
+            append_left -= literal.octets;
+        } else {
             left -= n;
         }
         command.extend_from_slice(b"\r\n");

@@ -23,7 +23,7 @@ impl<S: Stream> Session<'_, S> {
                 read = self.wire.fill() => read?,
                 // A sender that is gone has no more to tell: then only the client can end this.
                 changed = self.changes.changed() => match changed {
-                    Ok(()) => self.changes.mark_changed(),
+                    Ok(()) => self.behind = true,
                     Err(_) => self.wire.fill().await?,
                 },
             }

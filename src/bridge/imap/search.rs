@@ -219,6 +219,8 @@ fn sent(raw: &[u8]) -> Option<Date> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -240,5 +242,18 @@ mod tests {
             Date::from_calendar_date(2003, Month::July, 1).ok()
         );
         assert_eq!(sent(b"Date: yesterday\r\n\r\n"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_makes_a_search_panic(
+            value in "(=\\?(utf-8|x|)\\?[qbx]?\\?[=A-Z0-9 _]{0,6}(\\?=)?| |\r\n |[0-9:+,]|Mon|Jan|.){0,9}",
+            encoding in "(base64|quoted-printable|x)",
+        ) {
+            let raw = format!("Date: {value}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n{value}");
+            let _ = in_any_header(raw.as_bytes(), "x");
+            let _ = in_body(raw.as_bytes(), "x");
+            let _ = sent(raw.as_bytes());
+        }
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Session<'w, S> {
     pub(super) mailbox: Arc<dyn Mailbox>,
     pub(super) selected: Option<Selected>,
     pub(super) changes: watch::Receiver<u64>,
+    /// There are changes of the selected folder that were not told yet.
+    pub(super) behind: bool,
 }
 
 /// What follows the tag of a command that was carried out.
@@ -54,6 +56,7 @@ impl<'w, S: Stream> Session<'w, S> {
             mailbox,
             selected: None,
             changes,
+            behind: false,
         }
     }
 
@@ -183,15 +186,18 @@ impl<'w, S: Stream> Session<'w, S> {
             return Ok(());
         };
         // A sender that is gone has no more to tell.
-        if !self.changes.has_changed().unwrap_or(false) {
+        self.behind |= self.changes.has_changed().unwrap_or(false);
+        if !self.behind {
             return Ok(());
         }
         self.changes.mark_unchanged();
         let now = match self.mailbox.view(&selected.folder).await {
             Ok(now) if now.uid_validity == selected.view.uid_validity => now,
             Ok(_) | Err(MailboxError::NoSuchFolder) => return Err(Failure::FolderGone),
-            Err(error) => return Err(error.into()),
+            // Told another time. What the command did is done, and a NO would make the client do it again.
+            Err(_) => return Ok(()),
         };
+        self.behind = false;
         let untagged = selected.advance(now);
         self.wire.say_much(untagged.as_bytes()).await?;
         Ok(())

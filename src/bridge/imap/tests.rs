@@ -102,6 +102,20 @@ async fn an_oversized_literal_is_refused_before_it_is_sent() {
 }
 
 #[tokio::test]
+async fn the_literals_of_one_append_share_a_limit() {
+    let mailbox = with_messages(&[]).await;
+    let max = mailbox.max_message_size();
+    let heard = logged_in(
+        &mailbox,
+        &format!("a APPEND {{5+}}\r\nINBOX {{{max}}}\r\nb APPEND INBOX {{{max}}}\r\n"),
+    )
+    .await;
+    // The second one is asked for, and never comes.
+    assert!(heard.starts_with("a NO [TOOBIG]"), "{heard}");
+    assert!(heard.ends_with("+ Ready for literal data\r\n"), "{heard}");
+}
+
+#[tokio::test]
 async fn append_keeps_octets_and_says_where_they_are() {
     let mailbox = with_messages(&[]).await;
     let heard = logged_in(
@@ -307,4 +321,137 @@ async fn another_session_removing_the_folder_ends_this_one() {
         "* BYE The selected folder is gone"
     );
     served.await.unwrap().unwrap();
+}
+
+/// A mailbox whose view fails as often as it is told to, as one behind a network does.
+mod unsteady {
+    use std::ops::Range;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use bytes::Bytes;
+    use futures_util::future::{BoxFuture, FutureExt, ready};
+    use tokio::sync::watch;
+
+    use crate::bridge::Verifier;
+    use crate::bridge::mailbox::*;
+    use crate::bridge::memory::MemoryMailbox;
+    use crate::proto::dialogue::LoginAttempt;
+    use crate::proto::refusal::Refusal;
+
+    #[derive(Default)]
+    pub(super) struct Unsteady {
+        pub(super) inner: MemoryMailbox,
+        /// From the first message on, its folder cannot be looked at.
+        pub(super) blind: AtomicBool,
+    }
+
+    impl Verifier for Arc<Unsteady> {
+        fn verify<'a>(
+            &'a self,
+            _attempt: &'a LoginAttempt,
+        ) -> BoxFuture<'a, Result<Arc<dyn Mailbox>, Refusal>> {
+            ready(Ok(self.clone() as Arc<dyn Mailbox>)).boxed()
+        }
+    }
+
+    impl Mailbox for Unsteady {
+        fn folders(&self) -> Answer<'_, Vec<Folder>> {
+            self.inner.folders()
+        }
+        fn view<'a>(&'a self, folder: &'a str) -> Answer<'a, FolderView> {
+            if self.blind.load(Ordering::SeqCst) {
+                let down = std::io::Error::other("down");
+                return ready(Err(MailboxError::Unavailable(down.into()))).boxed();
+            }
+            self.inner.view(folder)
+        }
+        fn read<'a>(&'a self, folder: &'a str, uid: Uid, range: Range<u64>) -> Answer<'a, Bytes> {
+            self.inner.read(folder, uid, range)
+        }
+        fn append<'a>(&'a self, folder: &'a str, message: NewMessage) -> Answer<'a, Placed> {
+            self.blind.store(true, Ordering::SeqCst);
+            self.inner.append(folder, message)
+        }
+        fn copy<'a>(&'a self, from: &'a str, uids: &'a [Uid], to: &'a str) -> Answer<'a, Copied> {
+            self.inner.copy(from, uids, to)
+        }
+        fn move_to<'a>(
+            &'a self,
+            from: &'a str,
+            uids: &'a [Uid],
+            to: &'a str,
+        ) -> Answer<'a, Copied> {
+            self.inner.move_to(from, uids, to)
+        }
+        fn store<'a>(
+            &'a self,
+            folder: &'a str,
+            uids: &'a [Uid],
+            change: &'a FlagChange,
+        ) -> Answer<'a, Vec<(Uid, Flags)>> {
+            self.inner.store(folder, uids, change)
+        }
+        fn expunge<'a>(&'a self, folder: &'a str, uids: Option<&'a [Uid]>) -> Answer<'a, ()> {
+            self.inner.expunge(folder, uids)
+        }
+        fn create<'a>(&'a self, folder: &'a str) -> Answer<'a, ()> {
+            // A sign of life for the test: the network is back.
+            self.blind.store(false, Ordering::SeqCst);
+            self.inner.create(folder)
+        }
+        fn delete<'a>(&'a self, folder: &'a str) -> Answer<'a, ()> {
+            self.inner.delete(folder)
+        }
+        fn rename<'a>(&'a self, from: &'a str, to: &'a str) -> Answer<'a, ()> {
+            self.inner.rename(from, to)
+        }
+        fn subscribe<'a>(&'a self, folder: &'a str, wanted: bool) -> Answer<'a, ()> {
+            self.inner.subscribe(folder, wanted)
+        }
+        fn changes(&self) -> watch::Receiver<u64> {
+            self.inner.changes()
+        }
+        fn submit(&self, envelope: Envelope, message: Bytes) -> Answer<'_, ()> {
+            self.inner.submit(envelope, message)
+        }
+        fn max_message_size(&self) -> u64 {
+            self.inner.max_message_size()
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_done_is_no_failure_because_its_effect_cannot_be_told_yet() {
+    let mailbox = Arc::new(unsteady::Unsteady::default());
+    let (mut client, server) = tokio::io::duplex(64 * 1024);
+    client
+        .write_all(
+            b"a LOGIN x y\r\nb SELECT INBOX\r\nc APPEND INBOX {1+}\r\nx\r\nd NOOP\r\ne CREATE z\r\nf LOGOUT\r\n",
+        )
+        .await
+        .unwrap();
+    super::serve(server, &mailbox, CancellationToken::new())
+        .await
+        .unwrap();
+    let mut lines = BufReader::new(client).lines();
+    let mut heard = Vec::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        heard.push(line);
+    }
+    let behind: Vec<&str> = heard
+        .iter()
+        .map(String::as_str)
+        .skip_while(|line| !line.starts_with("c "))
+        .collect();
+    assert_eq!(
+        behind[..5],
+        [
+            "c OK [APPENDUID 1 1] APPEND completed",
+            "d OK NOOP completed",
+            "* 1 EXISTS",
+            "* 0 RECENT",
+            "e OK CREATE completed",
+        ]
+    );
 }

@@ -118,3 +118,11 @@ async fn bdat_closes_and_sizes_are_checked_early() {
     let codes: Vec<&str> = behind.lines().skip(1).map(|line| &line[..3]).collect();
     assert_eq!(codes, ["552", "250", "250", "503", "502"]);
 }
+
+#[tokio::test]
+async fn guessing_ends_the_connection() {
+    let mailbox = Arc::new(MemoryMailbox::new());
+    let heard = say(&mailbox, &"AUTH PLAIN AGFubmEAd3Jvbmc=\r\n".repeat(50)).await;
+    assert_eq!(heard.matches("\r\n535 ").count(), 5);
+    assert!(heard.ends_with("421 4.7.0 Too many errors\r\n"), "{heard}");
+}

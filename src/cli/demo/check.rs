@@ -159,51 +159,14 @@ async fn send_and_see(
     out: &mut impl Write,
 ) -> Result<(), CheckError> {
     let mut inbox = imap_login(settings).await?;
-    inbox
-        .imap("SELECT INBOX")
-        .await
-        .step("IMAP: open the inbox")?;
-    inbox
-        .send(b"w IDLE\r\n")
-        .await
-        .step("IMAP: wait for mail")?;
-    while !inbox
-        .line()
-        .await
-        .step("IMAP: wait for mail")?
-        .starts_with(b"+")
-    {}
+    let opened = inbox.imap("SELECT INBOX").await;
+    opened.step("IMAP: open the inbox")?;
+    start_idle(&mut inbox).await.step("IMAP: wait for mail")?;
     send(settings).await?;
-    writeln!(
-        out,
-        "smtp  {}  one message sent",
-        settings.address(Protocol::Smtp)
-    )?;
-    let exists = loop {
-        let line = inbox
-            .line()
-            .await
-            .step("IMAP: see the sent message arrive")?;
-        let line = String::from_utf8_lossy(&line).into_owned();
-        if let Some(number) = line
-            .strip_prefix("* ")
-            .and_then(|l| l.strip_suffix(" EXISTS"))
-        {
-            break number.to_owned();
-        }
-    };
-    inbox.send(b"DONE\r\n").await.step("IMAP: stop waiting")?;
-    while !inbox
-        .line()
-        .await
-        .step("IMAP: stop waiting")?
-        .starts_with(b"w ")
-    {}
-    let fetched = inbox
-        .imap(&format!("FETCH {exists} BODY.PEEK[]"))
-        .await
-        .step("IMAP: fetch the sent message")?;
-    let arrived = fetched.into_iter().flat_map(|r| r.literals).next_back();
+    let smtp = settings.address(Protocol::Smtp);
+    writeln!(out, "smtp  {smtp}  one message sent")?;
+    let fetched = see_arrival(&mut inbox).await;
+    let arrived = fetched.step("IMAP: see the sent message arrive")?;
     let number = messages(mailbox).await?.len();
     if arrived.as_deref() != Some(MESSAGE.as_bytes()) {
         return Err(CheckError::Differs {
@@ -212,12 +175,35 @@ async fn send_and_see(
         });
     }
     inbox.imap("LOGOUT").await.step("IMAP: log out")?;
+    let imap = settings.address(Protocol::Imap);
     writeln!(
         out,
-        "imap  {}  the sent message arrived as message {number}, every octet as it was sent",
-        settings.address(Protocol::Imap)
+        "imap  {imap}  the sent message arrived as message {number}, every octet as it was sent"
     )?;
     Ok(())
+}
+
+async fn start_idle(inbox: &mut Client) -> Result<(), ClientError> {
+    inbox.send(b"w IDLE\r\n").await?;
+    while !inbox.line().await?.starts_with(b"+") {}
+    Ok(())
+}
+
+/// Waits for EXISTS, ends IDLE, and fetches the message that came.
+async fn see_arrival(inbox: &mut Client) -> Result<Option<Vec<u8>>, ClientError> {
+    let number = loop {
+        let line = String::from_utf8_lossy(&inbox.line().await?).into_owned();
+        let number = line
+            .strip_prefix("* ")
+            .and_then(|l| l.strip_suffix(" EXISTS"));
+        if let Some(number) = number {
+            break number.to_owned();
+        }
+    };
+    inbox.send(b"DONE\r\n").await?;
+    while !inbox.line().await?.starts_with(b"w ") {}
+    let fetched = inbox.imap(&format!("FETCH {number} BODY.PEEK[]")).await?;
+    Ok(fetched.into_iter().flat_map(|r| r.literals).next_back())
 }
 
 async fn send(settings: &Settings<'_>) -> Result<(), CheckError> {
@@ -225,8 +211,8 @@ async fn send(settings: &Settings<'_>) -> Result<(), CheckError> {
     let user = settings.user;
     let mut client = Client::connect(address).await.step("SMTP: connect")?;
     client.smtp(None, "220").await.step("SMTP: greeting")?;
-    let login = client.smtp(Some("EHLO demo.localhost"), "250").await;
-    login.step("SMTP: greeting")?;
+    let greeted = client.smtp(Some("EHLO demo.localhost"), "250").await;
+    greeted.step("SMTP: greeting")?;
     let login = client.smtp_login(user, settings.password).await;
     login.step("SMTP: log in")?;
     for (command, code) in [

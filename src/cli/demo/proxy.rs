@@ -51,10 +51,10 @@ pub enum ProxyError {
 }
 
 impl Proxy {
-    /// Listens on the ports that mail programs are shown, or the next free ones.
-    pub(super) async fn start(provider: &Provider) -> Result<Self, ProxyError> {
+    /// Listens on `ports`, or the next free ones; 0 is any.
+    pub(super) async fn start(provider: &Provider, ports: Ports) -> Result<Self, ProxyError> {
         let folder = Folder::make().map_err(ProxyError::Folder)?;
-        let config = Arc::new(config(provider, &folder)?);
+        let config = Arc::new(config(provider, &folder, ports)?);
         let store = Store::open(&config.store).await?;
         let local_password = add_generated(&store, Provider::USER, "demo").await?;
         let authenticator = Arc::new(Authenticator::new(store.clone()));
@@ -81,12 +81,12 @@ impl Proxy {
     }
 }
 
-fn config(provider: &Provider, folder: &Folder) -> Result<Config, ProxyError> {
+fn config(provider: &Provider, folder: &Folder, ports: Ports) -> Result<Config, ProxyError> {
     let write = |name, bytes: &[u8]| folder.write(name, bytes).map_err(ProxyError::Folder);
     let trust = Trust::CaFile(write("ca.pem", provider.ca_pem().as_bytes())?);
     let password = write("app-password", provider.app_password().expose())?;
     let mut listeners = Vec::new();
-    for (protocol, port) in PORTS {
+    for (protocol, port) in ports {
         listeners.push(Listener {
             protocol,
             address: free_from(port)?,
@@ -154,8 +154,11 @@ fn first(errors: Vec<ServiceError>) -> ProxyError {
     }
 }
 
+/// Where to listen, or from where on to look for a free port.
+pub(super) type Ports = [(Protocol, u16); 3];
+
 /// The ports that `run` listens on by default.
-const PORTS: [(Protocol, u16); 3] = [
+pub(super) const PORTS: Ports = [
     (Protocol::Imap, 1143),
     (Protocol::Pop3, 1110),
     (Protocol::Smtp, 1025),

@@ -67,7 +67,11 @@ impl Watch for ImapWatch {
         match leg {
             Leg::Client => {
                 self.commands.eof(rest, flow);
-                Ending::HalfClose
+                if self.commands.answers_due() {
+                    Ending::HalfClose
+                } else {
+                    Ending::Close
+                }
             }
             Leg::Upstream => {
                 self.responses.eof(rest, flow);

@@ -2,8 +2,9 @@
 //! message is what we read as its end (SMTP smuggling, VU#302671).
 //!
 //! - Only `CRLF . CRLF` ends a message (RFC 5321 section 4.1.1.4). The CRLF of the DATA line counts as its first.
-//! - A leading dot is taken away only behind a CRLF (section 4.5.2). Behind a bare CR or LF it is content: curl and
-//!   others stuff canonical lines only, and losing a dot is worse than an extra one.
+//! - A leading dot is taken away only behind a CRLF (section 4.5.2). Behind a bare CR or LF it is content. Clients that
+//!   stuff behind a bare LF too (curl 7.88 does) get one dot too many there; taking it away would lose one from those that
+//!   do not, and a loss is worse.
 //! - A bare LF or CR becomes CRLF, since section 2.3.8 lets neither through and old devices and scripts send them;
 //!   refusing would lose their mail. One stray CR before a CRLF is dropped, as Postfix does: the line was ended twice by
 //!   a text-mode conversion, and an empty line there would cut the header in two.

@@ -21,6 +21,8 @@ pub(super) struct Commands {
     /// The upstream takes no `{n+}`, which we offered before login.
     synchronises: bool,
     said_logout: bool,
+    /// Commands begun and not answered.
+    unanswered: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +62,14 @@ impl Commands {
             tag: Vec::new(),
             synchronises: capabilities.is_some_and(|list| !takes_any(list)),
             said_logout: false,
+            unanswered: 0,
         }
+    }
+
+    /// Whether the upstream still has something to answer: a command that was said to its end.
+    pub(super) fn answers_due(&self) -> bool {
+        let unfinished = matches!(self.state, State::Line | State::Literal { .. });
+        self.unanswered > u64::from(unfinished)
     }
 
     /// Whether what the client says next depends on what the upstream says first.
@@ -129,6 +138,7 @@ impl Commands {
     /// A command whose literal is missing cannot be `ok`: then a client that uses its tags twice has had its earlier
     /// command answered, and the literal is still to come.
     pub(super) fn on_tagged(&mut self, tag: &[u8], ok: bool) {
+        self.unanswered = self.unanswered.saturating_sub(1);
         if tag != self.tag {
             return;
         }
@@ -163,6 +173,8 @@ impl Commands {
         self.tag.clear();
         self.tag.extend_from_slice(tag);
         self.kind = kind(name);
+        // `DONE` has no second word and no answer of its own.
+        self.unanswered += u64::from(!name.is_empty());
         self.said_logout |= name.eq_ignore_ascii_case(b"LOGOUT");
         if self.kind == Kind::Refused {
             flow.say(Leg::Upstream, [tag, b" XREFUSED\r\n"].concat());
