@@ -1,5 +1,5 @@
 //! Every file of `tests/transcripts/` replayed against the dialogues in memory: whole, byte by byte, in uneven pieces, and
-//! with a client that is one turn ahead. `TRANSCRIPT=part-of-a-name` narrows it to some files.
+//! with a client that is one turn ahead; and on the same dialogues clients that say anything at all. `TRANSCRIPT=part-of-a-name` narrows it to some files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,8 @@ use mailsluice::protocol::Protocol;
 use self::replay::{Mode, replay};
 use self::transcript::{Malformed, Transcript};
 
+#[path = "support/injection.rs"]
+mod injection;
 #[path = "support/replay.rs"]
 mod replay;
 #[path = "support/session.rs"]
