@@ -58,10 +58,10 @@ impl Context {
 
 /// Listeners that cannot be opened, as problems of the configuration where they are.
 pub(crate) fn ports(loaded: &Loaded, errors: &[ServiceError]) -> CliError {
-    let lines = errors.iter().map(|error| match error.source.io_kind() {
-        Some(io::ErrorKind::AddrInUse) => loaded.port_in_use(&error.listener).to_string(),
-        Some(kind) => format!("{error}: {kind}"),
-        None => format!("{error}: {}", error.source),
+    let lines = errors.iter().map(|error| {
+        let kind = error.source.io_kind();
+        let problem = kind.and_then(|kind| loaded.cannot_listen(&error.listener, kind));
+        problem.map_or_else(|| format!("{error}: {}", error.source), |p| p.to_string())
     });
     CliError::Ports {
         lines: lines.collect::<Vec<_>>().join("\n"),
