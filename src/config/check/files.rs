@@ -34,7 +34,7 @@ impl Files {
 fn look(path: &Path, holds: Holds) -> Option<Fault> {
     let unreadable = |error: std::io::Error| Fault::UnreadableFile {
         path: path.to_owned(),
-        why: error.kind().to_string(),
+        why: error.kind(),
     };
     match holds {
         Holds::Secret => match fs::File::open(path).and_then(|file| file.metadata()) {
