@@ -30,6 +30,26 @@ impl Secret {
     }
 }
 
+/// Who besides its owner may be let into a file that holds a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Audience {
+    /// Nobody: the files that are ours alone, the store and its key.
+    Owner,
+    /// The group, to read: a user's password file, since a service often shares a group with who writes its secrets.
+    Group,
+}
+
+impl Audience {
+    /// Whether Unix permission bits let in more than that.
+    pub fn is_exceeded_by(self, mode: u32) -> bool {
+        let forbidden = match self {
+            Self::Owner => 0o077,
+            Self::Group => 0o037,
+        };
+        mode & forbidden != 0
+    }
+}
+
 impl From<&str> for Secret {
     fn from(text: &str) -> Self {
         Self::new(text.as_bytes().to_vec())
