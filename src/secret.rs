@@ -10,7 +10,7 @@ use zeroize::{Zeroize, Zeroizing};
 /// Bytes that must not reach a log, an error, a `Debug` or a process list.
 ///
 /// Not necessarily UTF-8: old clients send passwords in Latin-1 and they are compared byte by byte.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
@@ -22,6 +22,18 @@ impl Secret {
     /// The bytes themselves.
     pub fn expose(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Appends `bytes`. What a vector would leave behind when it grows is wiped.
+    pub fn append(&mut self, bytes: &[u8]) {
+        let needed = self.0.len().saturating_add(bytes.len());
+        if needed > self.0.capacity() {
+            let mut larger = Vec::with_capacity(needed.max(2 * self.0.capacity()));
+            larger.extend_from_slice(&self.0);
+            // The old one is wiped as it is dropped.
+            self.0 = Zeroizing::new(larger);
+        }
+        self.0.extend_from_slice(bytes);
     }
 
     /// Whether there is nothing in it.

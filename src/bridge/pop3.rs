@@ -88,7 +88,7 @@ impl Command {
 
 async fn read<S: Stream>(wire: &mut Wire<S>) -> Result<Option<Command>, WireError> {
     match wire.line(SASL_LINE_MAX).await? {
-        Line::Complete(line) => Ok(Some(Command::parse(&line))),
+        Line::Complete(line) => Ok(Some(Command::parse(line.expose()))),
         Line::TooLong => {
             wire.say("-ERR Line too long\r\n");
             Ok(None)
@@ -171,7 +171,7 @@ async fn auth_plain<S: Stream>(
         None => {
             wire.say("+ \r\n");
             match wire.line(SASL_LINE_MAX).await? {
-                Line::Complete(line) => sasl::decode(&line),
+                Line::Complete(line) => sasl::decode(line.expose()),
                 Line::TooLong => Err(SaslError::Base64),
             }
         }

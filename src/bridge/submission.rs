@@ -73,7 +73,7 @@ impl<S: Stream> Session<'_, S> {
                     continue;
                 }
             };
-            let (verb, rest) = split_verb(&line);
+            let (verb, rest) = split_verb(line.expose());
             match verb.as_str() {
                 "QUIT" => {
                     self.wire.say("221 2.0.0 Until next time\r\n");
@@ -288,7 +288,7 @@ impl<S: Stream> Session<'_, S> {
     ) -> Result<Result<crate::secret::Secret, SaslError>, WireError> {
         self.wire.say(format!("334 {text}\r\n"));
         Ok(match self.wire.line(SASL_LINE_MAX).await? {
-            Line::Complete(line) => sasl::decode(&line),
+            Line::Complete(line) => sasl::decode(line.expose()),
             Line::TooLong => Err(SaslError::Base64),
         })
     }

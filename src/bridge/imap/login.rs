@@ -175,7 +175,7 @@ async fn authenticate_plain<S: Stream>(
         None => {
             wire.say("+ \r\n");
             match wire.line(SASL_LINE_MAX).await? {
-                Line::Complete(line) => sasl::decode(&line),
+                Line::Complete(line) => sasl::decode(line.expose()),
                 Line::TooLong => Err(SaslError::Base64),
             }
         }

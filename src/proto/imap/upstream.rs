@@ -146,12 +146,13 @@ impl ImapUpstream {
                 let words = "The mail provider sent an over-long line";
                 return self.fail(Cause::Unavailable, words, b"", actions);
             };
+            let line = line.expose();
             self.seen.lines += 1;
             self.seen.octets = self.seen.octets.saturating_add(line.len());
             if std::mem::take(&mut self.continued) {
-                self.on_data(&line);
+                self.on_data(line);
             } else {
-                self.on_line(&line, actions);
+                self.on_line(line, actions);
             }
         }
     }
