@@ -327,6 +327,7 @@ impl ImapUpstream {
     }
 
     fn fail(&mut self, cause: Cause, ours: &str, theirs: &[u8], actions: &mut Vec<UpstreamAction>) {
+        let theirs = self.settings.quotable(theirs);
         let refusal = Refusal::quoting(cause, self.phase(), ours, theirs);
         self.state = State::Done;
         actions.push(UpstreamAction::Fail(refusal));

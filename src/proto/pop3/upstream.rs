@@ -342,7 +342,8 @@ impl Pop3Upstream {
             Cause::WrongPassword => "The mail provider refused the password",
             _ => "The mail provider refused the login",
         };
-        Refusal::quoting(cause, self.phase(), ours, response.text)
+        let theirs = self.settings.quotable(response.text);
+        Refusal::quoting(cause, self.phase(), ours, theirs)
     }
 }
 
