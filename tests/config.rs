@@ -519,6 +519,22 @@ fn secrets_open_to_others_are_refused() {
         }
     }
     mode(&secret, 0o600);
+    // The store's own key is refused at run time as soon as anybody else may read it, so it is refused here, too.
+    let key = folder.path().join("store.key");
+    write_private(&key, "key\n");
+    write_private(
+        &config,
+        &format!("{text}[store]\nkey = {{ file = \"store.key\" }}\n"),
+    );
+    assert!(load_path(&config).is_ok());
+    mode(&key, 0o640);
+    let expected = format!(
+        "{}:5: store.key: {} is open to others (mode 0640): `chmod 600` it",
+        config.display(),
+        key.display()
+    );
+    assert_eq!(load_path(&config).unwrap_err().to_string(), expected);
+    mode(&key, 0o600);
     mode(&config, 0o602);
     let expected = "anyone may write to this file, and its commands are run: `chmod o-w` it";
     assert_eq!(

@@ -66,7 +66,7 @@ pub enum SecretError {
         /// What the system said.
         source: std::sync::Arc<io::Error>,
     },
-    /// A file that others may read.
+    /// A file that others than the owner and the group may read, or anybody but the owner may write.
     #[error("the password file {path} is open to others (mode {mode:03o}); run: chmod 600 {path}", path = path.display())]
     LooseFile {
         /// Which file.

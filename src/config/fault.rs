@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::secret::Audience;
+
 /// One kind of mistake. Its text follows the place and the key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Fault {
@@ -169,8 +171,15 @@ pub(super) enum Fault {
     UnreadableFile { path: PathBuf, why: io::ErrorKind },
     #[error("{} is no file", .0.display())]
     NotAFile(PathBuf),
-    #[error("{} is open to others (mode {mode:04o}): `chmod 600` it; the group may read at most", path.display())]
-    OpenToOthers { path: PathBuf, mode: u32 },
+    #[error("{} is open to others (mode {mode:04o}): `chmod 600` it{}", path.display(), match audience {
+        Audience::Owner => "",
+        Audience::Group => "; the group may read at most",
+    })]
+    OpenToOthers {
+        path: PathBuf,
+        mode: u32,
+        audience: Audience,
+    },
     #[error("{} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)", .0.display())]
     NoCertificate(PathBuf),
 
