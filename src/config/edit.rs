@@ -89,7 +89,7 @@ fn with_first_account(text: &str, table: Table) -> String {
     }
 }
 
-/// `text` without the `[[account]]` of this address. The comment above it goes with it.
+/// `text` without the `[[account]]` of this address. The comment directly above it goes with it.
 pub fn without_account(text: &str, address: &str) -> Result<String, EditError> {
     let mut document = parse(text)?;
     let missing = || EditError::NoSuchAccount(address.to_owned());
@@ -99,11 +99,42 @@ pub fn without_account(text: &str, address: &str) -> Result<String, EditError> {
         .as_array_of_tables_mut()
         .ok_or(EditError::NotEntries)?;
     let index = entries.iter().position(|entry| has_address(entry, address));
-    entries.remove(index.ok_or_else(missing)?);
-    if entries.is_empty() {
+    let index = index.ok_or_else(missing)?;
+    let above = entries.get(index).map(kept_above).unwrap_or_default();
+    entries.remove(index);
+    if let Some(next) = entries.get_mut(index) {
+        put_above(next, &above);
+    } else {
+        let trailing = document.trailing().as_str().unwrap_or_default();
+        let trailing = format!("{above}{trailing}");
+        document.set_trailing(trailing);
+    }
+    if document
+        .get("account")
+        .and_then(Item::as_array_of_tables)
+        .is_some_and(ArrayOfTables::is_empty)
+    {
         document.remove("account");
     }
     Ok(document.to_string())
+}
+
+/// The comments above `entry` that are not its own: those with an empty line between.
+fn kept_above(entry: &Table) -> String {
+    let prefix = entry.decor().prefix().and_then(|prefix| prefix.as_str());
+    let other = prefix.and_then(|prefix| prefix.rsplit_once("\n\n"));
+    match other {
+        Some((comments, _)) if !comments.trim().is_empty() => format!("{comments}\n"),
+        _ => String::new(),
+    }
+}
+
+fn put_above(entry: &mut Table, comments: &str) {
+    if !comments.is_empty() {
+        let own = entry.decor().prefix().and_then(|prefix| prefix.as_str());
+        let prefix = format!("{comments}{}", own.unwrap_or_default());
+        entry.decor_mut().set_prefix(prefix);
+    }
 }
 
 /// What a new file begins with.

@@ -141,7 +141,7 @@ pub(super) enum Fault {
 
     // Passwords.
     #[error(
-        "where is the password? Write password = \"stored\" and run `mailsluice account add`, or \
+        "where is the password? Write password = \"stored\" and run `mailsluice account set-password`, or \
          password = {{ command = \"…\" }}, {{ file = \"…\" }}, {{ env = \"…\" }}, {{ systemd = \"…\" }} or \
          {{ keyring = \"…\" }}, or auth = \"passthrough\""
     )]

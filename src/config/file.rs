@@ -195,7 +195,7 @@ impl<'de> Visitor<'de> for PasswordVisitor {
             return Ok(PasswordEntry::Stored);
         }
         Err(E::custom(
-            "a password does not belong in this file: write password = \"stored\" and run `mailsluice account add`, \
+            "a password does not belong in this file: write password = \"stored\" and run `mailsluice account set-password`, \
              or say where it is: { command = \"…\" }, { file = \"…\" }, { env = \"…\" }, { systemd = \"…\" } or \
              { keyring = \"…\" }",
         ))
