@@ -33,8 +33,8 @@ pub enum PasswordError {
         "hashing the local password failed; there may be too little memory, or the store is from a newer version"
     )]
     Hashing,
-    /// The store.
-    #[error("the store failed")]
+    /// The store, which says itself what is wrong.
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 

@@ -1,5 +1,6 @@
 //! What can be wrong with a setting, each with what to write instead. No variant holds a value that could be a secret.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -9,8 +10,8 @@ use crate::secret::Audience;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Fault {
     // The file as such.
-    #[error("cannot be read ({0})")]
-    NoFile(String),
+    #[error("cannot be read: {}", in_words(*.0))]
+    NoFile(io::ErrorKind),
     #[error("anyone may write to this file, and its commands are run: `chmod o-w` it")]
     WritableByAnyone,
     #[error("this is no TOML: {0}")]
@@ -166,8 +167,8 @@ pub(super) enum Fault {
     NoCredentials(String),
 
     // Files.
-    #[error("{} cannot be read ({why})", path.display())]
-    UnreadableFile { path: PathBuf, why: String },
+    #[error("{} cannot be read: {}", path.display(), in_words(*why))]
+    UnreadableFile { path: PathBuf, why: io::ErrorKind },
     #[error("{} is no file", .0.display())]
     NotAFile(PathBuf),
     #[error("{} is open to others (mode {mode:04o}): `chmod 600` it{}", path.display(), match audience {
@@ -193,8 +194,12 @@ pub(super) enum Fault {
     NotASocketAddress,
     #[error("{0} is taken by another listener: choose another port")]
     AddressTaken(SocketAddr),
-    #[error("{0} is in use by another program: stop it, or choose another port")]
-    PortInUse(SocketAddr),
+    #[error("{} {}", are(addresses), cannot_listen(*trouble, *by_default))]
+    CannotListen {
+        addresses: Vec<SocketAddr>,
+        trouble: io::ErrorKind,
+        by_default: bool,
+    },
     #[error(
         "certificate and key are given, but tls is off: write tls = \"implicit\" or \"starttls\""
     )]
@@ -235,6 +240,59 @@ pub(super) enum Fault {
         "this is no filter: write a level such as \"info\", or \"info,mailsluice::relay=debug\""
     )]
     NotAFilter,
+}
+
+impl Fault {
+    /// Whether the configuration may be right and only the machine does not let us listen.
+    pub(super) fn is_about_a_port(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::CannotListen { trouble, .. } => Some(*trouble),
+            _ => None,
+        }
+    }
+}
+
+/// What the system said, as a person would.
+fn in_words(kind: io::ErrorKind) -> String {
+    match kind {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "this user may not read it".to_owned(),
+        kind => kind.to_string(),
+    }
+}
+
+/// "this is", "this and that are".
+fn are(addresses: &[SocketAddr]) -> String {
+    let names: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+    match names.as_slice() {
+        [.., last] if names.len() > 1 => {
+            let others = names.len() - 1;
+            format!(
+                "{} and {last} are",
+                names.get(..others).unwrap_or_default().join(", ")
+            )
+        }
+        names => format!("{} is", names.join("")),
+    }
+}
+
+fn cannot_listen(trouble: io::ErrorKind, by_default: bool) -> String {
+    let elsewhere = if by_default {
+        "write [[listener]] entries with other ports"
+    } else {
+        "choose another port"
+    };
+    match trouble {
+        io::ErrorKind::AddrInUse => format!("in use by another program: stop it, or {elsewhere}"),
+        io::ErrorKind::PermissionDenied => {
+            "not for this user to open: choose a port above 1023, or grant CAP_NET_BIND_SERVICE"
+                .to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "no address of this machine: write one that is, such as 127.0.0.1".to_owned()
+        }
+        other => format!("not to be opened ({other}): {elsewhere}"),
+    }
 }
 
 fn did_you_mean(nearest: Option<&str>, known: &str) -> String {

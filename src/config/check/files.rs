@@ -38,7 +38,7 @@ fn look(path: &Path, holds: Holds) -> Option<Fault> {
     let unreadable = |error: std::io::Error| {
         Some(Fault::UnreadableFile {
             path: path.to_owned(),
-            why: error.kind().to_string(),
+            why: error.kind(),
         })
     };
     match holds {
