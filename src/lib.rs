@@ -45,8 +45,10 @@
 //! - A credential is sent only over TLS that has proved the configured host name. There are no redirects, referrals or
 //!   fallbacks, and verification cannot be switched off.
 //! - Success is said to the client only after the upstream said it.
-//! - Only a wrong local password looks like a wrong password ([`proto::refusal`]).
-//! - A literal, a multi-line response or message data is never cut, padded or interpreted.
+//! - Only a wrong local password looks like a wrong password ([`proto::refusal`]); under pass-through it is the provider's,
+//!   which is the client's own.
+//! - A literal or a multi-line response is never cut, padded or interpreted. Of an SMTP message nothing changes but its
+//!   line ends and its stuffing ([`proto::smtp::data`]).
 //! - Every buffer is bounded in every state; a leg whose peer does not read is not read either.
 //! - Secrets are [`secret::Secret`] from the first byte that can be one; no log level prints one, nor mail.
 //! - No dialogue does IO, reads a clock or logs. Nothing outside `cli` prints. There is no `unsafe`.
@@ -62,6 +64,12 @@
 //!   thread. An idle session holds no buffer at all.
 //! - **A watch answers by omission where it can**: a forbidden IMAP or POP3 command goes upstream under a name no server
 //!   knows, so that the refusal comes from there, in the right order, and nothing is injected into the stream.
+//! - **The upstream says what is a literal.** After login a line that ends in `{n}` is held until the upstream says `+` or
+//!   answers; `{n+}` is turned into `{n}` unless the upstream named LITERAL+ or LITERAL-. Guessing costs no round trip,
+//!   and takes mail for commands when it is wrong.
+//! - **Two dots behind a bare LF are a stuffed one, a single dot is content.** A client that stuffs there loses nothing; one
+//!   that does not loses a dot only where two begin a line, as at any server. Only `CRLF . CRLF` ends a message.
+//! - **An upstream that repeats the credential is not quoted**, in no log and to no client.
 
 pub mod auth;
 pub mod bridge;
