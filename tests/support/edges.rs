@@ -1,13 +1,14 @@
 //! Edges of a session that no transcript can show: what is TLS and what is not, and whose time it is.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use mailsluice::protocol::Protocol;
 use tokio::net::TcpStream;
-use tokio::time::advance;
+use tokio::time::{advance, timeout};
 
 use super::clock::with_a_still_clock;
-use super::peer::Peer;
+use super::peer::{PATIENCE, Peer};
 use super::stage::{BEFORE_LOGIN, House, Stage};
 use super::transcript::Transcript;
 
@@ -45,6 +46,42 @@ async fn plain_text_of_an_implicit_tls_upstream_is_no_greeting() {
     assert!(client.read_to_end().await);
     let told = client.got.escape_ascii().to_string();
     assert!(told.contains("a NO [UNAVAILABLE] "), "{told}");
+}
+
+/// B.6: off the loopback a password is taken only under TLS, where that is on offer.
+#[tokio::test]
+async fn off_the_loopback_a_login_waits_for_starttls() {
+    let house = House::build().await;
+    let parsed = Transcript::parse(Path::new("edges"), Protocol::Imap, "@ tls offered\n").ok();
+    let transcript = parsed.expect("settings");
+    let stage = house.stage_on(Ipv4Addr::UNSPECIFIED, &transcript).await;
+    let mut stage = stage.expect("a stage");
+    stage.address.set_ip(Ipv4Addr::LOCALHOST.into());
+    let mut client = client(&stage).await;
+    client.send(b"a LOGIN anna wonderland\r\n").await;
+    until(&mut client, "a NO [PRIVACYREQUIRED] ").await;
+    client.send(b"b STARTTLS\r\n").await;
+    until(&mut client, "b OK ").await;
+    client.connect_tls(&stage.trust).await.expect("TLS");
+    client.send(b"c LOGIN anna wonderland\r\n").await;
+    let upstream = timeout(PATIENCE, stage.upstream.accept()).await;
+    assert!(upstream.expect("a login upstream").is_ok());
+}
+
+/// Reads until the client was told a line that starts with `start`.
+async fn until(client: &mut Peer, start: &str) {
+    loop {
+        let told = client.got.escape_ascii().to_string();
+        let lines = client.got.split(|b| *b == b'\n');
+        if client.got.ends_with(b"\n")
+            && lines.clone().any(|line| line.starts_with(start.as_bytes()))
+        {
+            return;
+        }
+        let before = client.got.len();
+        client.read_until(before + 1).await;
+        assert!(client.got.len() > before, "no {start:?} in {told}");
+    }
 }
 
 /// B.7, and slowloris in C.2: the time before login is one sum, and a command now and then does not prolong it.
