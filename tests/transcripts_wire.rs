@@ -11,18 +11,21 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use mailsluice::proto::dialogue::Farewell;
 use mailsluice::protocol::{Leg, Protocol};
 
+use self::clock::with_a_still_clock;
 use self::script::Mode;
 use self::stage::House;
 use self::transcript::{Input, Transcript};
 use self::wire::play;
 
+#[path = "support/clock.rs"]
+mod clock;
+#[path = "support/edges.rs"]
+mod edges;
 #[path = "support/ends.rs"]
 mod ends;
 #[path = "support/peer.rs"]
@@ -60,7 +63,14 @@ fn deadlines_and_idle_sessions() {
         for transcript in transcripts(protocol) {
             if verdict(&transcript) == Verdict::WithAClock {
                 played += 1;
-                differences.extend(replay_with_a_clock(&transcript).err());
+                let played = with_a_still_clock(async |house| {
+                    let stage = house.stage(&transcript).await.expect("a stage");
+                    play(&transcript, Mode::Whole, stage).await
+                });
+                match played {
+                    Some(outcome) => differences.extend(outcome.err().map(|it| it.to_string())),
+                    None => differences.push(format!("{}: hangs", transcript.file)),
+                }
             }
         }
     }
@@ -133,29 +143,6 @@ async fn replay(protocol: Protocol, at_least: usize) {
     );
 }
 
-/// On one thread, whose clock moves only when the file says so, for as long as nothing hangs.
-fn replay_with_a_clock(transcript: &Transcript) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let house = House::build().await;
-        let stage = house.stage(transcript).await.expect("a stage");
-        tokio::time::pause();
-        // A paused clock moves by itself when nothing is left to do, unless a thread is at work. This one is, until the
-        // play is over or has hung; then every wait ends and the play with it.
-        let (done, hung) = mpsc::channel::<()>();
-        let guard = tokio::task::spawn_blocking(move || hung.recv_timeout(HUNG));
-        let played = play(transcript, Mode::Whole, stage).await;
-        drop(done);
-        match guard.await.expect("the guard") {
-            Err(RecvTimeoutError::Timeout) => Err(format!("{}: hangs", transcript.file)),
-            _ => played.map_err(|difference| difference.to_string()),
-        }
-    })
-}
-
 /// Whether and how a file is replayed.
 #[derive(PartialEq)]
 enum Verdict {
@@ -217,6 +204,3 @@ fn narrowed() -> bool {
 
 /// Sessions at once. Most wait for the second that a wrong password takes.
 const AT_ONCE: usize = 48;
-
-/// When a play that does not end is given up.
-const HUNG: Duration = Duration::from_secs(30);

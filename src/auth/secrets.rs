@@ -169,6 +169,27 @@ mod tests {
         assert!(is(&secrets, &two, None, "two").await);
     }
 
+    /// PROTOCOL C.2 (Dovecot CVE-2025-30189): what is remembered belongs to an account, also where the sources are alike.
+    #[tokio::test]
+    async fn accounts_with_the_same_source_keep_their_own_secrets() {
+        let (_folder, secrets) = secrets().await;
+        // A paused clock does not wait for the store's thread.
+        tokio::time::resume();
+        for (account, word) in [("anna@x.org", "one"), ("bob@x.org", "two")] {
+            let secret = Secret::from(word);
+            let put = secrets.store.put_stored_secret(account, &secret).await;
+            put.unwrap();
+        }
+        for (account, word) in [
+            ("anna@x.org", "one"),
+            ("bob@x.org", "two"),
+            ("anna@x.org", "one"),
+        ] {
+            let secret = secrets.of(account, &SecretSource::Stored, None).await;
+            assert_eq!(secret.unwrap().expose(), word.as_bytes());
+        }
+    }
+
     #[tokio::test]
     async fn a_failure_is_told_and_not_remembered() {
         let (folder, secrets) = secrets().await;

@@ -276,6 +276,15 @@ mod tests {
 
     /// Connects with `trust` to a server that presents `site` and expects it to be called `host`.
     async fn connect(site: &Site, trust: Trust, host: &str) -> Result<Stream, NetError> {
+        let config = ClientTlsConfigs::default().of(&trust).await?;
+        connect_with(site, config, host).await
+    }
+
+    async fn connect_with(
+        site: &Site,
+        config: Arc<ClientConfig>,
+        host: &str,
+    ) -> Result<Stream, NetError> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let acceptor = acceptor(&site.files, Protocol::Imap).unwrap();
@@ -283,7 +292,6 @@ mod tests {
             let (stream, _) = listener.accept().await.unwrap();
             let _tls = acceptor.accept(stream).await;
         });
-        let config = ClientTlsConfigs::default().of(&trust).await?;
         handshake(config, host, TcpStream::connect(address).await.unwrap()).await
     }
 
@@ -311,6 +319,24 @@ mod tests {
         );
         let error = connect(&site, Trust::PublicKey([7; 32]), "whatever.test").await;
         assert!(matches!(error.unwrap_err(), NetError::Untrusted { .. }));
+    }
+
+    /// ALPACA: what means to speak HTTP must not end up here.
+    #[tokio::test]
+    async fn a_client_that_means_another_protocol_is_turned_away() {
+        let site = site("mail.test");
+        let trust = Trust::CaFile(site.files.certificate.clone());
+        for (names, fits) in [
+            (vec!["imap"], true),
+            (vec![], true),
+            (vec!["h2", "http/1.1"], false),
+            (vec!["pop3"], false),
+        ] {
+            let mut config = (*client_config(&trust).unwrap()).clone();
+            config.alpn_protocols = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+            let shaken = connect_with(&site, Arc::new(config), "mail.test").await;
+            assert_eq!(shaken.is_ok(), fits, "{names:?}: {shaken:?}");
+        }
     }
 
     #[tokio::test]

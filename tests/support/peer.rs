@@ -31,6 +31,17 @@ impl Peer {
         })
     }
 
+    /// The near end's address, by which a log line names a client.
+    pub(crate) fn name(&self) -> String {
+        let address = match &self.stream {
+            Stream::Plain(tcp) => tcp.local_addr(),
+            Stream::Server(tls) => tls.get_ref().0.local_addr(),
+            Stream::Client(tls) => tls.get_ref().0.local_addr(),
+            Stream::Away => Err(io::ErrorKind::NotConnected.into()),
+        };
+        address.map_or_else(|error| error.to_string(), |it| it.to_string())
+    }
+
     /// Sends `bytes`. Those for a connection that is closed are lost, as on any wire.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         let sent = async {

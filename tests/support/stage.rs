@@ -74,12 +74,21 @@ impl House {
         }
     }
 
-    /// A service of its own for `transcript`, on free ports.
+    /// A service of its own for `transcript`, on free ports of the loopback.
     pub(crate) async fn stage(&self, transcript: &Transcript) -> io::Result<Stage> {
+        self.stage_on(Ipv4Addr::LOCALHOST, transcript).await
+    }
+
+    /// The same on `ip`.
+    pub(crate) async fn stage_on(
+        &self,
+        ip: Ipv4Addr,
+        transcript: &Transcript,
+    ) -> io::Result<Stage> {
         let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = upstream.local_addr()?.port();
         let settings = &transcript.settings;
-        let config = Arc::new(self.config(settings, account(self, transcript, port)));
+        let config = Arc::new(self.config(ip, settings, account(self, transcript, port)));
         let authenticator = if is_refused_somewhere(transcript) {
             Arc::new(Authenticator::new(self.store.clone()))
         } else {
@@ -98,17 +107,17 @@ impl House {
         })
     }
 
-    fn config(&self, settings: &Settings, account: Account) -> Config {
+    fn config(&self, ip: Ipv4Addr, settings: &Settings, account: Account) -> Config {
         Config {
             listeners: vec![Listener {
                 protocol: settings.protocol,
-                address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                address: SocketAddr::from((ip, 0)),
                 tls: match settings.client_tls {
                     ClientTls::Off => ListenerTls::Off,
                     ClientTls::Offered => ListenerTls::StartTls(self.certificate()),
                     ClientTls::Active => ListenerTls::Implicit(self.certificate()),
                 },
-                networks: Vec::new(),
+                networks: ["127.0.0.0/8".parse().expect("a network")].into(),
                 pin: None,
             }],
             accounts: Accounts::new(vec![account]),

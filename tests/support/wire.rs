@@ -99,8 +99,8 @@ enum Step {
 impl<'a> Play<'a> {
     async fn begin(transcript: &'a Transcript, mode: Mode, mut stage: Stage) -> Result<Self, Foul> {
         let tcp = TcpStream::connect(stage.address).await.map_err(foul)?;
-        let name = tcp.local_addr().map_err(foul)?.to_string();
         let mut client = Peer::new(tcp).map_err(foul)?;
+        let name = client.name();
         if transcript.settings.client_tls == ClientTls::Active {
             client.connect_tls(&stage.trust).await.map_err(foul)?;
         }
