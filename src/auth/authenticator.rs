@@ -90,6 +90,7 @@ impl Authenticator {
                 return self.pass_through(account, protocol, peer, attempt).await;
             }
             AccountAuth::Passthrough => return Err(refusals::protocol_off(protocol)),
+            AccountAuth::OAuth(_) => return Err(refusals::protocol_off(protocol)),
         };
         let proof = self
             .local

@@ -17,6 +17,7 @@ mod error;
 mod generated;
 mod local_check;
 mod local_passwords;
+pub mod oauth;
 mod refusals;
 mod rejections;
 mod secrets;

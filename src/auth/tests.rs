@@ -12,7 +12,7 @@ use super::local_check::FAILURE_ANSWER;
 use super::*;
 use crate::config::runtime::{
     Account, AccountAuth, Accounts, Config, Endpoint, KeySource, Limits, LogSettings, SecretSource,
-    StoreSettings, Trust,
+    SignInSettings, StoreSettings, Trust,
 };
 use crate::proto::dialogue::{Credential, LoginAttempt};
 use crate::proto::refusal::{Cause, Refusal};
@@ -149,6 +149,7 @@ fn config(state_dir: PathBuf, auth: AccountAuth) -> Config {
             filter: String::new(),
             json: false,
         },
+        sign_in: SignInSettings::default(),
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn write(out: &mut impl Write, config: &Config, account: &Account) ->
     }
     writeln!(out, "  user name {}", account.address)?;
     match account.auth {
-        AccountAuth::Password(_) => writeln!(
+        AccountAuth::Password(_) | AccountAuth::OAuth(_) => writeln!(
             out,
             "  password: a local one (mailsluice password add {})",
             account.address

@@ -11,7 +11,7 @@ use crate::auth::{Authenticator, PasswordError, add_generated};
 use crate::bridge::provider::Provider;
 use crate::config::runtime::{
     Account, AccountAuth, Accounts, Config, Endpoint, KeySource, Limits, Listener, ListenerTls,
-    LogSettings, SecretSource, StoreSettings, Trust,
+    LogSettings, SecretSource, SignInSettings, StoreSettings, Trust,
 };
 use crate::protocol::{Protocol, TlsMode};
 use crate::relay::{Service, ServiceError};
@@ -104,6 +104,7 @@ fn config(provider: &Provider, folder: &Folder, ports: Ports) -> Result<Config, 
         },
         state_dir: folder.path().to_owned(),
         host: Provider::HOST.to_owned(),
+        sign_in: SignInSettings::default(),
         limits: Limits {
             sessions: 100,
             sessions_per_peer: 100,
