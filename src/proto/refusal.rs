@@ -56,6 +56,8 @@ pub enum Cause {
     WrongPassword,
     /// The upstream refused the stored credential. Temporary to the client: its own password is right.
     CredentialRejected,
+    /// The upstream refused the access token. A fresh one may do; to the client temporary, as above.
+    TokenRejected,
     /// A person must renew the sign-in.
     SignInNeeded,
     /// The provider's administrator has to switch something on (disabled account, SMTP AUTH off).
@@ -88,6 +90,7 @@ impl Cause {
         match self {
             Self::WrongPassword => "wrong-password",
             Self::CredentialRejected => "credential-rejected",
+            Self::TokenRejected => "token-rejected",
             Self::SignInNeeded => "sign-in-needed",
             Self::ContactAdmin => "contact-admin",
             Self::PasswordExpired => "password-expired",

@@ -248,6 +248,7 @@ impl Session {
         match refusal.cause {
             Cause::UntrustedUpstream
             | Cause::CredentialRejected
+            | Cause::TokenRejected
             | Cause::SignInNeeded
             | Cause::ContactAdmin
             | Cause::PasswordExpired
@@ -268,7 +269,10 @@ impl Session {
 fn is_about_the_credential(cause: Cause) -> bool {
     matches!(
         cause,
-        Cause::CredentialRejected | Cause::PasswordExpired | Cause::WrongPassword
+        Cause::CredentialRejected
+            | Cause::TokenRejected
+            | Cause::PasswordExpired
+            | Cause::WrongPassword
     )
 }
 

@@ -16,6 +16,7 @@ pub fn refusal(tag: &str, refusal: &Refusal) -> String {
         Cause::ServerBug => "SERVERBUG",
         Cause::PrivacyRequired => "PRIVACYREQUIRED",
         Cause::CredentialRejected
+        | Cause::TokenRejected
         | Cause::SignInNeeded
         | Cause::Unavailable
         | Cause::UntrustedUpstream
@@ -43,6 +44,7 @@ mod tests {
         );
         for cause in [
             Cause::CredentialRejected,
+            Cause::TokenRejected,
             Cause::SignInNeeded,
             Cause::Unavailable,
             Cause::UntrustedUpstream,
