@@ -11,6 +11,14 @@
 //!
 //! The life of one grant's tokens is the state machine in `super::token`.
 
+mod error;
+mod sign_in;
+mod tokens;
+
+pub use self::error::{OAuthError, SignInError};
+pub use self::sign_in::{Begun, DeviceCode, SignIns};
+pub use self::tokens::{GrantState, Tokens};
+
 use crate::secret::Secret;
 
 /// An access token, and which one it is: for [`Tokens::rejected`].
