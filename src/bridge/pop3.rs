@@ -239,6 +239,7 @@ fn refused(refusal: &Refusal) -> String {
         Cause::InUse => "[IN-USE] ",
         Cause::PrivacyRequired => "",
         Cause::CredentialRejected
+        | Cause::TokenRejected
         | Cause::SignInNeeded
         | Cause::Unavailable
         | Cause::UntrustedUpstream
