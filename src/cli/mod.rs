@@ -19,6 +19,7 @@ mod providers;
 mod run;
 mod settings;
 mod sign_in;
+mod sign_ins;
 mod status;
 
 use std::error::Error;

@@ -3,20 +3,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-
 use super::context::{Context, ports};
 use super::error::CliError;
 use super::exit::Exit;
+use super::sign_ins::SignIns;
 use super::{harden, logging};
 use crate::auth::Authenticator;
 use crate::auth::oauth::Tokens;
 use crate::config::Loaded;
-use crate::config::oauth::{Flow, Grant};
 use crate::config::runtime::Config;
-use crate::relay::{Overview, Service};
-use crate::web::{CallbackError, Desk, ListenerView, Status, grants, tell_when_needed};
+use crate::relay::Service;
+use crate::web::{Desk, ListenerView, Status};
 
 /// Runs until a signal ends it.
 pub(crate) fn run(context: &Context) -> Result<Exit, CliError> {
@@ -35,8 +32,8 @@ async fn serve(context: &Context, loaded: Loaded) -> Result<Exit, CliError> {
     let config = Arc::clone(&loaded.config);
     let mut service = Service::start(Arc::clone(&config), Arc::clone(&authenticator))
         .map_err(|errors| ports(&loaded, &errors))?;
-    let sign_ins = SignIns::start(tokens, &service).await?;
-    let _control = open_control(&config, &service, &sign_ins.desk).await?;
+    let sign_ins = SignIns::start(tokens, service.overview()).await?;
+    let _control = open_control(&config, &service, sign_ins.desk()).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         accounts = config.accounts.all.len(),
@@ -79,55 +76,6 @@ async fn reload(
             }
         }
         Err(error) => tracing::error!(cause = %error, "the old configuration stays"),
-    }
-}
-
-/// What serves OAuth accounts beside their sessions: tokens kept fresh, and people told and served.
-struct SignIns {
-    desk: Arc<Desk>,
-    overview: Overview,
-    stop: CancellationToken,
-    keeping_fresh: JoinHandle<()>,
-}
-
-impl SignIns {
-    async fn start(tokens: Tokens, service: &Service) -> Result<Self, CliError> {
-        let (overview, stop) = (service.overview(), CancellationToken::new());
-        let config = {
-            let overview = overview.clone();
-            move || overview.config()
-        };
-        let desk = Desk::new(tokens.clone(), config.clone());
-        tell_when_needed(&tokens, Arc::clone(&desk), config.clone(), stop.clone());
-        let keeping_fresh = {
-            let stop = stop.clone();
-            let all = move || grants(&config());
-            tokio::spawn(async move { tokens.keep_fresh(all, stop).await })
-        };
-        let started = Self {
-            desk,
-            overview,
-            stop,
-            keeping_fresh,
-        };
-        started.open_callback().await?;
-        Ok(started)
-    }
-
-    /// Opens the callback listener where somebody may come back to it.
-    async fn open_callback(&self) -> Result<(), CallbackError> {
-        let redirected = |grant: &Arc<Grant>| grant.flow == Flow::AuthorizationCode;
-        if grants(&self.overview.config()).iter().any(redirected) {
-            self.desk.open_callback().await?;
-        }
-        Ok(())
-    }
-
-    /// Ends what is under way; a token that is being renewed is stored first.
-    async fn stop(self) {
-        self.stop.cancel();
-        self.desk.close().await;
-        let _ = self.keeping_fresh.await;
     }
 }
 
