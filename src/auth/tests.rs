@@ -164,7 +164,9 @@ pub(super) fn write_private(path: &std::path::Path, content: &str) {
 }
 
 fn password_of(granted: &Granted) -> &[u8] {
-    let Credential::Password { password, .. } = &granted.credential;
+    let Credential::Password { password, .. } = &granted.credential else {
+        panic!("not a password: {:?}", granted.credential);
+    };
     password.expose()
 }
 
@@ -406,6 +408,8 @@ async fn a_catch_all_entry_logs_in_upstream_under_the_clients_local_part() {
         .unwrap();
     assert!(house.login("sales@x.org", &local).await.is_err());
     let granted = house.login("info@x.org", &local).await.unwrap();
-    let Credential::Password { user, .. } = &granted.credential;
+    let Credential::Password { user, .. } = &granted.credential else {
+        panic!("not a password: {:?}", granted.credential);
+    };
     assert_eq!(user, "info@x.org");
 }

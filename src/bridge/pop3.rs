@@ -218,6 +218,7 @@ fn refused(refusal: &Refusal) -> String {
         Cause::InUse => "[IN-USE] ",
         Cause::PrivacyRequired => "",
         Cause::CredentialRejected
+        | Cause::TokenRejected
         | Cause::SignInNeeded
         | Cause::Unavailable
         | Cause::UntrustedUpstream

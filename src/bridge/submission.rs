@@ -314,6 +314,7 @@ fn refused(refusal: &Refusal) -> String {
         Cause::ServerBug => "451 4.3.5",
         Cause::Shutdown => "421 4.3.2",
         Cause::CredentialRejected
+        | Cause::TokenRejected
         | Cause::SignInNeeded
         | Cause::Unavailable
         | Cause::UntrustedUpstream

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::alerts::Alerts;
 use super::connect::Connector;
 use super::registry::Registry;
 use super::session::{ListenerState, Session, Shared};
@@ -97,6 +98,7 @@ impl Service {
             shared: Arc::new(Shared {
                 authenticator,
                 connector: Connector::default(),
+                alerts: Alerts::default(),
                 drain: CancellationToken::new(),
                 abort: CancellationToken::new(),
             }),

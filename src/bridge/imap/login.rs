@@ -194,6 +194,7 @@ fn words(refusal: &Refusal) -> String {
         Cause::ServerBug => "SERVERBUG",
         Cause::PrivacyRequired => "PRIVACYREQUIRED",
         Cause::CredentialRejected
+        | Cause::TokenRejected
         | Cause::SignInNeeded
         | Cause::Unavailable
         | Cause::UntrustedUpstream
