@@ -19,7 +19,7 @@ use mailsluice::protocol::{Leg, Protocol};
 use self::clock::with_a_still_clock;
 use self::script::Mode;
 use self::stage::House;
-use self::transcript::{Input, Transcript};
+use self::transcript::{Credential, Input, Transcript};
 use self::wire::play;
 
 #[path = "support/clock.rs"]
@@ -154,6 +154,9 @@ enum Verdict {
 fn verdict(transcript: &Transcript) -> Verdict {
     if transcript.settings.max_message_size > 0 {
         return Verdict::Skipped("the service has no setting for SIZE");
+    }
+    if transcript.settings.credential == Credential::Bearer {
+        return Verdict::Skipped("an access token needs an issuer");
     }
     let inputs = transcript.turns.iter().flat_map(|turn| &turn.inputs);
     let mut upstream_spoke = false;

@@ -9,10 +9,11 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::local_check::FAILURE_ANSWER;
+use super::oauth::Tokens;
 use super::*;
 use crate::config::runtime::{
     Account, AccountAuth, Accounts, Config, Endpoint, KeySource, Limits, LogSettings, SecretSource,
-    StoreSettings, Trust,
+    SignInSettings, StoreSettings, Trust,
 };
 use crate::proto::dialogue::{Credential, LoginAttempt};
 use crate::proto::refusal::{Cause, Refusal};
@@ -39,7 +40,7 @@ impl House {
         let store = Store::open(&config.store).await.unwrap();
         let local = add_generated(&store, "anna@x.org", "laptop").await.unwrap();
         Self {
-            authenticator: Authenticator::new(store.clone()),
+            authenticator: Authenticator::new(store.clone(), Tokens::new(store.clone()).unwrap()),
             folder,
             config,
             store,
@@ -149,6 +150,7 @@ fn config(state_dir: PathBuf, auth: AccountAuth) -> Config {
             filter: String::new(),
             json: false,
         },
+        sign_in: SignInSettings::default(),
     }
 }
 
@@ -163,7 +165,9 @@ pub(super) fn write_private(path: &std::path::Path, content: &str) {
 }
 
 fn password_of(granted: &Granted) -> &[u8] {
-    let Credential::Password { password, .. } = &granted.credential;
+    let Credential::Password { password, .. } = &granted.credential else {
+        panic!("not a password: {:?}", granted.credential);
+    };
     password.expose()
 }
 
@@ -405,6 +409,8 @@ async fn a_catch_all_entry_logs_in_upstream_under_the_clients_local_part() {
         .unwrap();
     assert!(house.login("sales@x.org", &local).await.is_err());
     let granted = house.login("info@x.org", &local).await.unwrap();
-    let Credential::Password { user, .. } = &granted.credential;
+    let Credential::Password { user, .. } = &granted.credential else {
+        panic!("not a password: {:?}", granted.credential);
+    };
     assert_eq!(user, "info@x.org");
 }

@@ -11,13 +11,15 @@ use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use super::settings::{self, PasswordLine};
-use super::{passwords, prompt};
+use super::status::standing;
+use super::{passwords, prompt, sign_in};
 use crate::auth::add_generated;
 use crate::config::edit::{NewAccount, new_file, with_account, without_account, write};
 use crate::config::runtime::{Account, AccountAuth, Config, SecretSource};
 use crate::config::{Found, LoadRequest, Loaded, load};
 use crate::protocol::Protocol;
 use crate::secret::Secret;
+use crate::web::GrantView;
 
 /// Does what was asked with accounts.
 pub(crate) fn account(context: &Context, command: AccountCommand) -> Result<Exit, CliError> {
@@ -78,7 +80,7 @@ fn add(context: &Context, arguments: AccountAddArguments) -> Result<Exit, CliErr
         }
         write(&path, &after)?;
         let made = match account.auth {
-            AccountAuth::Password(_) => {
+            AccountAuth::Password(_) | AccountAuth::OAuth(_) => {
                 Some(add_generated(&store, &account.address, FIRST_PASSWORD).await?)
             }
             AccountAuth::Passthrough => None,
@@ -147,7 +149,7 @@ impl Added<'_> {
     }
 
     fn print_json(&self) -> Result<(), CliError> {
-        let mut document = settings::document(&self.loaded.config, self.account);
+        let mut document = settings::document(&self.loaded.config, self.account, None);
         if let Some(secret) = self.local_password {
             let shown = String::from_utf8_lossy(secret.expose());
             if let Some(fields) = document.as_object_mut() {
@@ -161,6 +163,12 @@ impl Added<'_> {
         let path = self.loaded.path.display();
         writeln!(out, "{} is added to {path}.\n", self.account.address)?;
         settings::write(out, &self.loaded.config, self.account, password)?;
+        if let AccountAuth::OAuth(grant) = &self.account.auth
+            && grant.flow.needs_person()
+        {
+            let address = &self.account.address;
+            writeln!(out, "\nSign in: mailsluice sign-in {address}")?;
+        }
         match self.context.running()? {
             Some(status) => writeln!(
                 out,
@@ -223,11 +231,12 @@ fn ask_for_provider_password(loaded: &Loaded, account: &Account) -> Result<Secre
 fn list(context: &Context, arguments: &ListArguments) -> Result<Exit, CliError> {
     let loaded = context.load()?;
     let accounts = &loaded.config.accounts.all;
+    let grants = super::block_on(sign_in::grant_views(context, &loaded.config))??;
     let mut out = context.out();
     if arguments.json {
         let documents: Vec<_> = accounts
             .iter()
-            .map(|account| settings::document(&loaded.config, account))
+            .map(|account| settings::document(&loaded.config, account, grant_of(account, &grants)))
             .collect();
         super::print_json(&mut out, &documents)?;
         return Ok(Exit::Ok);
@@ -242,13 +251,15 @@ fn list(context: &Context, arguments: &ListArguments) -> Result<Exit, CliError> 
         let mut protocols: Vec<_> = account.endpoints.keys().collect();
         protocols.sort();
         let names: Vec<_> = protocols.into_iter().map(|p| p.name()).collect();
-        writeln!(
-            out,
-            "{:32} {:16} {}",
+        let standing = grant_of(account, &grants).map(standing);
+        let line = format!(
+            "{:32} {:16} {:14} {}",
             account.address,
             account.provider,
-            names.join(" ")
-        )?;
+            names.join(" "),
+            standing.unwrap_or_default()
+        );
+        writeln!(out, "{}", line.trim_end())?;
     }
     Ok(Exit::Ok)
 }
@@ -256,12 +267,17 @@ fn list(context: &Context, arguments: &ListArguments) -> Result<Exit, CliError> 
 fn show(context: &Context, arguments: &AccountShowArguments) -> Result<Exit, CliError> {
     let loaded = context.load()?;
     let account = find(&loaded.config, &arguments.address)?;
+    let grants = super::block_on(sign_in::grant_views(context, &loaded.config))??;
+    let grant = grant_of(&account, &grants);
     let mut out = context.out();
     if arguments.json {
-        let document = settings::document(&loaded.config, &account);
+        let document = settings::document(&loaded.config, &account, grant);
         super::print_json(&mut out, &document)?;
-    } else {
-        settings::write(&mut out, &loaded.config, &account, &PasswordLine::Earlier)?;
+        return Ok(Exit::Ok);
+    }
+    settings::write(&mut out, &loaded.config, &account, &PasswordLine::Earlier)?;
+    if let Some(grant) = grant {
+        writeln!(out, "  at the provider: {}", standing(grant))?;
     }
     Ok(Exit::Ok)
 }
@@ -288,6 +304,14 @@ fn set_password(context: &Context, arguments: &AccountArguments) -> Result<Exit,
         "The provider's password of {address} is stored; try it: mailsluice check --connect"
     )?;
     Ok(Exit::Ok)
+}
+
+/// How the grant that serves `account` stands, where it has one.
+fn grant_of<'a>(account: &Account, grants: &'a [GrantView]) -> Option<&'a GrantView> {
+    let AccountAuth::OAuth(grant) = &account.auth else {
+        return None;
+    };
+    grants.iter().find(|view| view.name == grant.name)
 }
 
 fn remove(context: &Context, arguments: &AccountArguments) -> Result<Exit, CliError> {

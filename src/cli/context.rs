@@ -8,7 +8,7 @@ use crate::config::runtime::Config;
 use crate::config::{Flag, LoadRequest, Loaded, load, state_dir};
 use crate::relay::ServiceError;
 use crate::store::Store;
-use crate::web::{ControlError, Status, socket_path};
+use crate::web::{ControlClient, ControlError, Status, socket_path};
 
 /// The global flags, understood. No `Debug`: the environment is in it.
 pub(crate) struct Context {
@@ -60,7 +60,10 @@ impl Context {
     /// not matter.
     pub(crate) fn status(&self) -> Result<Status, CliError> {
         let state_dir = state_dir(&self.request);
-        Ok(super::block_on(crate::web::ask(&state_dir))??)
+        super::block_on(async {
+            let mut service = ControlClient::connect(&state_dir).await?;
+            Ok(service.status().await?)
+        })?
     }
 
     /// The same, where it is no failure that none runs.

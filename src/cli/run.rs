@@ -6,12 +6,14 @@ use std::time::Instant;
 use super::context::{Context, ports};
 use super::error::CliError;
 use super::exit::Exit;
+use super::sign_ins::SignIns;
 use super::{harden, logging};
 use crate::auth::Authenticator;
+use crate::auth::oauth::Tokens;
 use crate::config::Loaded;
 use crate::config::runtime::Config;
 use crate::relay::Service;
-use crate::web::{ListenerView, Status};
+use crate::web::{Desk, ListenerView, Status};
 
 /// Runs until a signal ends it.
 pub(crate) fn run(context: &Context) -> Result<Exit, CliError> {
@@ -27,11 +29,13 @@ async fn serve(context: &Context, loaded: Loaded) -> Result<Exit, CliError> {
     // Before anything is opened: a signal during the start must not be lost.
     let mut signals = Signals::listen()?;
     let store = context.store(&loaded.config).await?;
-    let authenticator = Arc::new(Authenticator::new(store.clone()));
+    let tokens = Tokens::new(store.clone())?;
+    let authenticator = Arc::new(Authenticator::new(store.clone(), tokens.clone()));
     let config = Arc::clone(&loaded.config);
     let mut service = Service::start(Arc::clone(&config), Arc::clone(&authenticator))
         .map_err(|errors| ports(&loaded, &errors))?;
-    let _control = open_control(&config, &service).await?;
+    let sign_ins = SignIns::start(tokens, service.overview()).await?;
+    let _control = open_control(&config, &service, sign_ins.desk()).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         accounts = config.accounts.all.len(),
@@ -43,23 +47,25 @@ async fn serve(context: &Context, loaded: Loaded) -> Result<Exit, CliError> {
         );
     }
     while let Signal::Reload = signals.next().await {
-        reload(context, &authenticator, &mut service, &config);
+        reload(context, &authenticator, &mut service, &sign_ins, &config).await;
     }
     tracing::info!(open = service.overview().registry().open(), "stopping");
     let by_themselves = tokio::select! {
         by_themselves = service.drain() => by_themselves,
         () = signals.stop_again() => false,
     };
+    sign_ins.stop().await;
     store.close().await;
     tracing::info!(by_themselves, "stopped");
     Ok(Exit::Ok)
 }
 
 /// A configuration with a mistake changes nothing: the old one goes on.
-fn reload(
+async fn reload(
     context: &Context,
     authenticator: &Authenticator,
     service: &mut Service,
+    sign_ins: &SignIns,
     at_start: &Config,
 ) {
     let reloaded = context.load_for_service().and_then(|loaded| {
@@ -78,6 +84,10 @@ fn reload(
             );
             if needs_restart(at_start, &config) {
                 tracing::warn!("a change of log, store or state_dir counts from the next start on");
+            }
+            // Mail goes on without it; the next sign-in tries again and says why it cannot.
+            if let Err(error) = sign_ins.open_callback().await {
+                tracing::error!(cause = %error, reason = %error.source, "no callback listener");
             }
         }
         // A line each: the log is read line by line.
@@ -98,10 +108,11 @@ fn needs_restart(old: &Config, new: &Config) -> bool {
 async fn open_control(
     config: &Config,
     service: &Service,
+    desk: &Arc<Desk>,
 ) -> Result<crate::web::ControlSocket, CliError> {
     let started = Instant::now();
     let overview = service.overview();
-    let status = move || Status {
+    let status = move |grants| Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         up_s: started.elapsed().as_secs(),
@@ -114,14 +125,20 @@ async fn open_control(
             })
             .collect(),
         accounts: overview.accounts(),
+        grants,
         connections: overview.registry().total(),
         sessions: overview.registry().view(),
     };
-    Ok(crate::web::ControlSocket::open(&config.state_dir, status).await?)
+    let (desk, status) = (Arc::clone(desk), Arc::new(status));
+    Ok(crate::web::ControlSocket::open(&config.state_dir, desk, status).await?)
 }
 
 #[cfg(not(unix))]
-async fn open_control(_config: &Config, _service: &Service) -> Result<(), CliError> {
+async fn open_control(
+    _config: &Config,
+    _service: &Service,
+    _desk: &Arc<Desk>,
+) -> Result<(), CliError> {
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::config::runtime::{Account, AccountAuth, Config, Listener, ListenerTls, Pin};
 use crate::protocol::Protocol;
 use crate::secret::Secret;
+use crate::web::GrantView;
 
 /// The listeners of `config` that serve `account`, one for each protocol that is on: loopback first, IPv4 first, since
 /// old programs know no other.
@@ -87,7 +88,7 @@ pub(crate) fn write(
 }
 
 /// The same for scripts.
-pub(crate) fn document(config: &Config, account: &Account) -> Value {
+pub(crate) fn document(config: &Config, account: &Account, grant: Option<&GrantView>) -> Value {
     let listeners: Vec<_> = serving(config, account)
         .map(|listener| {
             json!({
@@ -103,6 +104,7 @@ pub(crate) fn document(config: &Config, account: &Account) -> Value {
         "login_names": account.login_names,
         "provider": account.provider,
         "passthrough": matches!(account.auth, AccountAuth::Passthrough),
+        "grant": grant,
         "listeners": listeners,
     })
 }

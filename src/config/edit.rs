@@ -178,7 +178,8 @@ fn table(account: &NewAccount) -> Result<Table, EditError> {
         }
     }
     match &account.auth {
-        None => None,
+        // Its issuer follows from the provider; there is no secret to write.
+        None | Some(AccountAuth::OAuth(_)) => None,
         Some(AccountAuth::Passthrough) => table.insert("auth", value("passthrough")),
         Some(AccountAuth::Password(source)) => table.insert("password", password(source)?),
     };

@@ -23,6 +23,7 @@ mod file;
 mod key;
 mod names;
 mod nearest;
+pub mod oauth;
 mod paths;
 pub mod problem;
 pub mod providers;
@@ -47,7 +48,7 @@ use self::key::KeyPath;
 pub use self::problem::{Place, Problem, Problems};
 use self::providers::Catalogue;
 use self::read::{Report, read};
-use self::runtime::{Config, Listener};
+use self::runtime::{Config, Listener, SignInSettings};
 pub use self::source::Flag;
 use self::source::{Sources, TomlFile};
 
@@ -202,6 +203,7 @@ fn checked(
         host,
         limits: check::limits(&file.limits, check),
         log: check::log(&file.log, check),
+        sign_in: SignInSettings::default(),
     };
     (config, written)
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::oauth::Grant;
 use crate::protocol::{Protocol, TlsMode};
 
 /// Everything that was asked for.
@@ -27,6 +28,17 @@ pub struct Config {
     pub limits: Limits,
     /// How to log.
     pub log: LogSettings,
+    /// How people sign in.
+    pub sign_in: SignInSettings,
+}
+
+/// How people sign in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SignInSettings {
+    /// The port of the callback listener on both loopbacks; 0 takes a free one.
+    pub port: u16,
+    /// Run by `sh -c` when a sign-in is needed, with `MAILSLUICE_ACCOUNT`, `MAILSLUICE_URL` and `MAILSLUICE_CODE`.
+    pub on_needed: Option<String>,
 }
 
 /// One port and what is behind it.
@@ -125,6 +137,8 @@ pub enum AccountAuth {
     Password(SecretSource),
     /// The client's own password; nothing is stored.
     Passthrough,
+    /// An OAuth token. Catch-all entries cannot have it.
+    OAuth(Arc<Grant>),
 }
 
 /// Where a secret comes from.

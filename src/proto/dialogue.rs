@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use super::flow::Flow;
-use super::refusal::Refusal;
+use super::refusal::{Cause, Refusal};
 use super::sasl;
 use crate::protocol::{Leg, TlsMode};
 use crate::secret::Secret;
@@ -176,12 +176,7 @@ impl UpstreamSettings {
     /// What of the upstream's words may be quoted: nothing where they repeat the credential, as those of a server that
     /// echoes what it does not understand. What is quoted goes into logs and to the client.
     pub fn quotable<'a>(&self, theirs: &'a [u8]) -> &'a [u8] {
-        let Credential::Password { user, password } = &self.credential;
-        let forms = [
-            password.clone(),
-            sasl::encode(password.expose()),
-            sasl::encode_plain(user, password),
-        ];
+        let forms = self.credential.forms();
         let repeats = |form: &Secret| {
             !form.is_empty() && memchr::memmem::find(theirs, form.expose()).is_some()
         };
@@ -190,6 +185,51 @@ impl UpstreamSettings {
         } else {
             theirs
         }
+    }
+
+    /// What it means when the upstream refuses the credential: the stored one's fault, the token's, or under
+    /// pass-through the client's. Where its report blames itself, it is nobody else's.
+    pub(super) fn rejected(&self, report: Option<&sasl::Exchange>) -> Cause {
+        match (&self.credential, self.passthrough) {
+            _ if report.is_some_and(sasl::Exchange::blames_the_server) => Cause::Unavailable,
+            (Credential::Bearer { .. }, _) => Cause::TokenRejected,
+            (Credential::Password { .. }, true) => Cause::WrongPassword,
+            (Credential::Password { .. }, false) => Cause::CredentialRejected,
+        }
+    }
+
+    /// A refused login, for the person; a report's status is worth a search at the provider's.
+    pub(super) fn refused(&self, cause: Cause, report: Option<&sasl::Exchange>) -> String {
+        let words = match cause {
+            Cause::CredentialRejected => "The mail provider refused the stored password",
+            Cause::TokenRejected => "The mail provider refused the access token",
+            Cause::WrongPassword => "The mail provider refused the password",
+            _ => "The mail provider refused the login",
+        };
+        match report.and_then(sasl::Exchange::status) {
+            Some(status) => format!("{words} ({status})"),
+            None => words.to_owned(),
+        }
+    }
+
+    /// A credential that could forge a line is never said, whatever would carry it. Under pass-through it is the
+    /// client's own, else our store's.
+    pub(super) fn check_credential(&self, phase: &'static str) -> Result<(), Refusal> {
+        if sasl::sayable(&self.credential) {
+            return Ok(());
+        }
+        let (cause, text) = if self.passthrough {
+            (
+                Cause::WrongPassword,
+                "The name or password holds a control character",
+            )
+        } else {
+            (
+                Cause::ServerBug,
+                "The stored name or credential holds a control character",
+            )
+        };
+        Err(Refusal::new(cause, phase, text))
     }
 }
 
@@ -203,6 +243,51 @@ pub enum Credential {
         /// The provider's secret.
         password: Secret,
     },
+    /// A user name and an OAuth access token, said by XOAUTH2 or OAUTHBEARER (RFC 7628) and by nothing else.
+    Bearer {
+        /// The upstream identity.
+        user: String,
+        /// The access token.
+        token: Secret,
+        /// The upstream's host name: OAUTHBEARER says whom the token is for.
+        host: String,
+        /// The upstream's port.
+        port: u16,
+        /// The SASL mechanisms the issuer's servers take, preferred first; empty: both, XOAUTH2 first.
+        mechanisms: Vec<String>,
+    },
+}
+
+impl Credential {
+    /// The secret in every form in which an upstream hears it.
+    fn forms(&self) -> Vec<Secret> {
+        let (secret, messages) = match self {
+            Self::Password { user, password } => {
+                (password, vec![sasl::encode_plain(user, password)])
+            }
+            Self::Bearer {
+                user,
+                token,
+                host,
+                port,
+                ..
+            } => {
+                let oauthbearer = sasl::oauthbearer(user, host, *port, token);
+                (token, vec![sasl::xoauth2(user, token), oauthbearer])
+            }
+        };
+        let mut forms = messages;
+        forms.extend([secret.clone(), sasl::encode(secret.expose())]);
+        forms
+    }
+
+    /// What is said to a person where the upstream takes nothing of the kind.
+    pub(super) fn no_way(&self) -> &'static str {
+        match self {
+            Self::Password { .. } => "The mail provider offers no way to log in with a password",
+            Self::Bearer { .. } => "The mail provider offers no way to log in with an OAuth token",
+        }
+    }
 }
 
 /// What is known once the upstream is authenticated.

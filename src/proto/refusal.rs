@@ -17,6 +17,9 @@ pub struct Refusal {
     pub phase: &'static str,
     /// One sentence for the person: what happened and what to do. Never holds control characters or a secret.
     pub text: String,
+    /// Whether an IMAP client is to show the text at once, as an ALERT: where a person must act, and has not been told
+    /// so lately. How lately is for whoever has a clock.
+    pub alert: bool,
 }
 
 impl Refusal {
@@ -26,6 +29,7 @@ impl Refusal {
             cause,
             phase,
             text: text.into(),
+            alert: cause == Cause::SignInNeeded,
         }
     }
 
@@ -37,7 +41,7 @@ impl Refusal {
         } else {
             format!("{ours}: {theirs}")
         };
-        Self { cause, phase, text }
+        Self::new(cause, phase, text)
     }
 }
 
@@ -56,6 +60,8 @@ pub enum Cause {
     WrongPassword,
     /// The upstream refused the stored credential. Temporary to the client: its own password is right.
     CredentialRejected,
+    /// The upstream refused the access token. A fresh one may do; to the client temporary, as above.
+    TokenRejected,
     /// A person must renew the sign-in.
     SignInNeeded,
     /// The provider's administrator has to switch something on (disabled account, SMTP AUTH off).
@@ -88,6 +94,7 @@ impl Cause {
         match self {
             Self::WrongPassword => "wrong-password",
             Self::CredentialRejected => "credential-rejected",
+            Self::TokenRejected => "token-rejected",
             Self::SignInNeeded => "sign-in-needed",
             Self::ContactAdmin => "contact-admin",
             Self::PasswordExpired => "password-expired",

@@ -7,8 +7,10 @@
 //! | `login.rs` | drives the client-facing dialogue to a login |
 //! | `connect.rs` | dials the upstream and drives its dialogue to "authenticated" |
 //! | `copy.rs` | the two directions after login, with the watch between them |
+//! | `alerts.rs` | how often a person is told by an ALERT |
 //! | `registry.rs` | the open sessions, for `status` and for the log |
 
+mod alerts;
 mod connect;
 mod copy;
 mod login;

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::alerts::Alerts;
 use super::connect::Connector;
 use super::registry::Registry;
 use super::session::{ListenerState, Session, Shared};
@@ -57,6 +58,11 @@ impl Overview {
         self.addresses.load().to_vec()
     }
 
+    /// The configuration it works by.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
     /// How many accounts are configured.
     pub fn accounts(&self) -> usize {
         self.config.load().accounts.all.len()
@@ -97,6 +103,7 @@ impl Service {
             shared: Arc::new(Shared {
                 authenticator,
                 connector: Connector::default(),
+                alerts: Alerts::default(),
                 drain: CancellationToken::new(),
                 abort: CancellationToken::new(),
             }),

@@ -5,25 +5,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::alerts::Alerts;
 use super::connect::{Connected, Connector};
 use super::copy::{Copy, Leftovers};
 use super::login::LoginLeg;
 use super::registry::SessionRecord;
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Granted};
+use crate::config::Found;
 use crate::config::runtime::{Config, Listener, ListenerTls};
 use crate::net::{Acceptor, Stream};
 use crate::proto::dialogue::{ClientTls, LoginAttempt, LoginSettings, UpstreamSettings};
 use crate::proto::refusal::{Cause, Refusal};
-use crate::protocol::Leg;
+use crate::protocol::{Leg, Protocol};
 
 /// What all sessions share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) authenticator: Arc<Authenticator>,
     pub(super) connector: Connector,
+    pub(super) alerts: Alerts,
     /// The service stops: sessions say so and end where they may.
     pub(super) drain: CancellationToken,
     /// The time for that is over.
@@ -175,29 +178,43 @@ impl Session {
         let name = attempt.name.clone();
         let mechanism = attempt.mechanism;
         self.record.set_phase("authenticating");
-        let outcome = if encrypted || self.listener.listener.takes_plain_login() {
+        let mut outcome = if encrypted || self.listener.listener.takes_plain_login() {
             self.check_and_connect(attempt).await
         } else {
             let text = "a login is taken here only after STARTTLS";
             Err(Refusal::new(Cause::PrivacyRequired, "listener", text))
         };
-        if let Err(refusal) = &outcome {
+        if let Err(refusal) = &mut outcome {
+            refusal.alert = refusal.alert && self.alert_is_due(&name);
             self.log_refusal(&name, mechanism, refusal);
         }
         outcome
     }
 
     async fn check_and_connect(&self, attempt: LoginAttempt) -> Result<Connected, Refusal> {
-        let protocol = self.record.protocol;
         let peer = self.record.peer.ip().to_canonical();
         let pin = self.listener.listener.pin.as_ref();
         let authenticator = &self.shared.authenticator;
         let granted = authenticator
-            .check(&self.config, pin, protocol, peer, attempt)
+            .check(&self.config, pin, self.record.protocol, peer, attempt)
             .await?;
-        let account = &granted.account;
-        self.record.set_account(&account.address);
-        let Some(endpoint) = account.endpoints.get(&protocol) else {
+        self.record.set_account(&granted.account.address);
+        let deadline = Instant::now() + self.config.limits.login;
+        match self.connect(&granted, deadline).await {
+            // Ended early, or revoked: a fresh token may do, and the client need not know.
+            Err(refusal) if refusal.cause == Cause::TokenRejected => {
+                tracing::debug!(conn = self.record.conn, cause = %refusal, "trying with a fresh token");
+                let granted = self.renew(granted, deadline).await?;
+                self.connect(&granted, deadline).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Logs in upstream with what was granted, and tells what the upstream thinks of it.
+    async fn connect(&self, granted: &Granted, deadline: Instant) -> Result<Connected, Refusal> {
+        let protocol = self.record.protocol;
+        let Some(endpoint) = granted.account.endpoints.get(&protocol) else {
             let text = format!("{protocol} is not switched on for this account");
             return Err(Refusal::new(Cause::ProtocolOff, "routing", text));
         };
@@ -205,15 +222,14 @@ impl Session {
         let settings = UpstreamSettings {
             tls: endpoint.tls,
             ehlo_name: self.config.host.clone(),
-            credential: granted.credential,
+            credential: granted.credential.clone(),
             passthrough: granted.passthrough,
         };
-        let deadline = Instant::now() + self.config.limits.login;
-        let connected = self
-            .shared
-            .connector
+        let connector = &self.shared.connector;
+        let connected = connector
             .connect(protocol, endpoint, settings, deadline)
             .await;
+        let authenticator = &self.shared.authenticator;
         match &connected {
             Ok(_) => authenticator.accepted(&granted.receipt),
             Err(refusal) if is_about_the_credential(refusal.cause) => {
@@ -235,6 +251,29 @@ impl Session {
             elapsed_ms = self.record.started.elapsed().as_millis() as u64,
             "logged in"
         );
+    }
+
+    /// A fresh token in the time that is left of the login.
+    async fn renew(&self, granted: Granted, deadline: Instant) -> Result<Granted, Refusal> {
+        match timeout_at(deadline, self.shared.authenticator.renew(granted)).await {
+            Ok(renewed) => renewed,
+            Err(_) => {
+                let text = "there was no fresh access token in time";
+                Err(Refusal::new(Cause::Unavailable, "token", text))
+            }
+        }
+    }
+
+    /// Whether this session is the one to show an ALERT about the account. Only IMAP has them.
+    fn alert_is_due(&self, name: &str) -> bool {
+        let pin = self.listener.listener.pin.as_ref();
+        let protocol = self.record.protocol;
+        match self.config.accounts.find(protocol, name, pin) {
+            Found::Account(account) if protocol == Protocol::Imap => {
+                self.shared.alerts.due(&account.address, Instant::now())
+            }
+            Found::Account(_) | Found::ProtocolOff(_) | Found::Unknown => false,
+        }
     }
 
     fn log_refusal(&self, name: &str, mechanism: &str, refusal: &Refusal) {
@@ -262,6 +301,7 @@ impl Session {
         match refusal.cause {
             Cause::UntrustedUpstream
             | Cause::CredentialRejected
+            | Cause::TokenRejected
             | Cause::SignInNeeded
             | Cause::ContactAdmin
             | Cause::PasswordExpired
@@ -282,7 +322,10 @@ impl Session {
 fn is_about_the_credential(cause: Cause) -> bool {
     matches!(
         cause,
-        Cause::CredentialRejected | Cause::PasswordExpired | Cause::WrongPassword
+        Cause::CredentialRejected
+            | Cause::TokenRejected
+            | Cause::PasswordExpired
+            | Cause::WrongPassword
     )
 }
 

@@ -12,7 +12,7 @@ use mailsluice::protocol::{Leg, Protocol};
 use proptest::prelude::*;
 
 use super::session::Session;
-use super::transcript::Settings;
+use super::transcript::{Credential, Settings};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
@@ -40,7 +40,7 @@ proptest! {
     #[test]
     fn a_passed_through_password_forges_no_line((protocol, pieces) in a_client()) {
         let mut settings = Settings::new(protocol);
-        settings.passthrough = true;
+        settings.credential = Credential::Passthrough;
         let mut desk = Desk::open(&settings, false);
         for piece in &pieces {
             desk.hear(piece);

@@ -14,7 +14,7 @@ use mailsluice::proto::{login, upstream, watch};
 use mailsluice::protocol::Leg;
 use mailsluice::secret::Secret;
 
-use super::transcript::{Input, Settings};
+use super::transcript::{Credential as Kind, Input, Settings};
 
 /// The host name in greetings and in EHLO.
 pub(crate) const HOST: &str = "sluice.test";
@@ -364,25 +364,35 @@ impl<'a> Session<'a> {
             .iter()
             .any(|name| attempt.name.eq_ignore_ascii_case(name));
         let right = attempt.password.expose() == b"wonderland";
-        let credential = if self.settings.passthrough {
-            Credential::Password {
-                user: attempt.name,
-                password: attempt.password,
-            }
-        } else if known && right {
-            Credential::Password {
-                user: "anna@example.org".to_owned(),
-                password: Secret::from("app-secret"),
-            }
-        } else {
+        let passthrough = self.settings.credential == Kind::Passthrough;
+        let refused = !passthrough && (!known || !right);
+        if refused {
             let text = "Wrong name or password.";
             return self.refuse(&Refusal::new(Cause::WrongPassword, "local-password", text));
+        }
+        let user = "anna@example.org".to_owned();
+        let credential = match self.settings.credential {
+            Kind::Passthrough => Credential::Password {
+                user: attempt.name,
+                password: attempt.password,
+            },
+            Kind::Stored => Credential::Password {
+                user,
+                password: Secret::from("app-secret"),
+            },
+            Kind::Bearer => Credential::Bearer {
+                user,
+                token: Secret::from(self.settings.token.as_str()),
+                host: "mail.example.org".to_owned(),
+                port: 993,
+                mechanisms: self.settings.mechanisms.clone(),
+            },
         };
         let settings = UpstreamSettings {
             tls: self.settings.upstream_tls,
             ehlo_name: HOST.to_owned(),
             credential,
-            passthrough: self.settings.passthrough,
+            passthrough,
         };
         self.provider = Inbox::default();
         self.connections += 1;

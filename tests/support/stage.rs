@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mailsluice::auth::oauth::Tokens;
 use mailsluice::auth::{Authenticator, add_chosen};
 use mailsluice::config::runtime::{
     Account, AccountAuth, Accounts, CertificateFiles, Config, Endpoint, KeySource, Limits,
-    Listener, ListenerTls, LogSettings, SecretSource, StoreSettings, Trust,
+    Listener, ListenerTls, LogSettings, SecretSource, SignInSettings, StoreSettings, Trust,
 };
 use mailsluice::net::{Acceptor, acceptor};
 use mailsluice::proto::dialogue::ClientTls;
@@ -23,7 +24,7 @@ use tokio::net::TcpListener;
 
 use super::ends::Ends;
 use super::script::{WRONG_IN_FILE, due};
-use super::transcript::{Expected, Settings, Transcript};
+use super::transcript::{Credential, Expected, Settings, Transcript};
 
 /// What all transcripts of a run share: a folder with a store, certificates and the upstream's password.
 pub(crate) struct House {
@@ -67,7 +68,7 @@ impl House {
             .await
             .expect("a local password");
         Self {
-            authenticator: Arc::new(Authenticator::new(store.clone())),
+            authenticator: authenticator(&store),
             store,
             folder,
             ends,
@@ -90,7 +91,7 @@ impl House {
         let settings = &transcript.settings;
         let config = Arc::new(self.config(ip, settings, account(self, transcript, port)));
         let authenticator = if is_refused_somewhere(transcript) {
-            Arc::new(Authenticator::new(self.store.clone()))
+            authenticator(&self.store)
         } else {
             Arc::clone(&self.authenticator)
         };
@@ -124,6 +125,7 @@ impl House {
             store: store_settings(self.folder.path()),
             state_dir: self.folder.path().to_owned(),
             host: "sluice.test".to_owned(),
+            sign_in: SignInSettings::default(),
             limits: Limits {
                 sessions: 100,
                 sessions_per_peer: 100,
@@ -154,18 +156,25 @@ impl House {
     }
 }
 
+/// Over `store`, with nothing seen yet.
+fn authenticator(store: &Store) -> Arc<Authenticator> {
+    let tokens = Tokens::new(store.clone()).expect("tokens");
+    Arc::new(Authenticator::new(store.clone(), tokens))
+}
+
 fn account(house: &House, transcript: &Transcript, port: u16) -> Account {
     let Settings {
         protocol,
-        passthrough,
+        credential,
         upstream_tls,
         ..
     } = transcript.settings;
-    let (user, auth) = if passthrough {
-        (name_said(transcript), AccountAuth::Passthrough)
-    } else {
-        let password = SecretSource::File(house.path("app-password"));
-        (ADDRESS, AccountAuth::Password(password))
+    let (user, auth) = match credential {
+        Credential::Passthrough => (name_said(transcript), AccountAuth::Passthrough),
+        Credential::Stored | Credential::Bearer => {
+            let password = SecretSource::File(house.path("app-password"));
+            (ADDRESS, AccountAuth::Password(password))
+        }
     };
     let endpoint = Endpoint {
         host: HOST.to_owned(),

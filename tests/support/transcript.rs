@@ -21,10 +21,24 @@ pub(crate) struct Settings {
     pub(crate) protocol: Protocol,
     pub(crate) client_tls: ClientTls,
     pub(crate) upstream_tls: TlsMode,
-    pub(crate) passthrough: bool,
+    pub(crate) credential: Credential,
+    /// What the upstream takes as a token, and the SASL mechanisms it may go by.
+    pub(crate) token: String,
+    pub(crate) mechanisms: Vec<String>,
     pub(crate) max_message_size: u64,
     /// Replayed in one mode only; the file says why.
     pub(crate) whole_only: bool,
+}
+
+/// What goes upstream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Credential {
+    /// A password of the provider's.
+    Stored,
+    /// The client's own password.
+    Passthrough,
+    /// An OAuth token.
+    Bearer,
 }
 
 /// Inputs, then everything they lead to. The first turn has no inputs: it is what we say to a new connection.
@@ -132,7 +146,9 @@ impl Settings {
             protocol,
             client_tls: ClientTls::Off,
             upstream_tls: TlsMode::Implicit,
-            passthrough: false,
+            credential: Credential::Stored,
+            token: TOKEN.to_owned(),
+            mechanisms: Vec::new(),
             max_message_size: 0,
             whole_only: false,
         }
@@ -146,8 +162,16 @@ impl Settings {
             ("tls", "active") => self.client_tls = ClientTls::Active,
             ("upstream", "implicit") => self.upstream_tls = TlsMode::Implicit,
             ("upstream", "starttls") => self.upstream_tls = TlsMode::StartTls,
-            ("password", "stored") => self.passthrough = false,
-            ("password", "passthrough") => self.passthrough = true,
+            ("password", "stored") => self.credential = Credential::Stored,
+            ("password", "passthrough") => self.credential = Credential::Passthrough,
+            ("password", "bearer") => self.credential = Credential::Bearer,
+            ("mechanisms", list) => {
+                self.mechanisms = list.split(' ').map(str::to_owned).collect();
+            }
+            ("token-length", length) => {
+                let length = length.parse().map_err(|_| "token-length is a number")?;
+                self.token = TOKEN.chars().cycle().take(length).collect();
+            }
             ("max-size", size) => {
                 self.max_message_size = size.parse().map_err(|_| "max-size is a number")?;
             }
@@ -244,9 +268,13 @@ fn repeat<'a>(escape: &'a str, bytes: &mut Vec<u8>) -> Result<&'a str, String> {
     Ok(tail)
 }
 
-const CAUSES: [Cause; 14] = [
+/// The access token of transcripts, or what a longer one is made of.
+const TOKEN: &str = "access-token";
+
+const CAUSES: [Cause; 15] = [
     Cause::WrongPassword,
     Cause::CredentialRejected,
+    Cause::TokenRejected,
     Cause::SignInNeeded,
     Cause::ContactAdmin,
     Cause::PasswordExpired,

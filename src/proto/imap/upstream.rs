@@ -18,11 +18,10 @@ use super::codec::cause::cause;
 use super::codec::response::{RespText, Response, Status, response};
 use super::frame::announced;
 use crate::proto::dialogue::{
-    Credential, Established, Upstream, UpstreamAction, UpstreamInput, UpstreamSettings,
+    Established, Upstream, UpstreamAction, UpstreamInput, UpstreamSettings,
 };
 use crate::proto::lines::{Line, Lines};
 use crate::proto::refusal::{Cause, Refusal};
-use crate::proto::sasl;
 use crate::protocol::TlsMode;
 
 /// See the module.
@@ -115,17 +114,9 @@ impl Upstream for ImapUpstream {
 }
 
 impl ImapUpstream {
-    /// What could forge a line is not said at all.
     fn check_credential(&mut self, actions: &mut Vec<UpstreamAction>) {
-        let Credential::Password { user, password } = &self.settings.credential;
-        if !sasl::sayable(user, password) {
-            let cause = if self.settings.passthrough {
-                Cause::WrongPassword
-            } else {
-                Cause::ServerBug
-            };
-            let words = "The name or password holds a control character";
-            self.fail(cause, words, b"", actions);
+        if let Err(refusal) = self.settings.check_credential(self.phase()) {
+            self.fail_with(refusal, actions);
         }
     }
 
@@ -159,7 +150,7 @@ impl ImapUpstream {
 
     fn on_line(&mut self, line: &[u8], actions: &mut Vec<UpstreamAction>) {
         match response(line) {
-            Some(Response::Continue) => self.on_continue(actions),
+            Some(Response::Continue(challenge)) => self.on_continue(challenge, actions),
             Some(Response::Capability(list)) => self.learn(Some(list)),
             Some(Response::Data) => self.on_data(line),
             Some(Response::Status { tag, status, text }) => {
@@ -247,10 +238,10 @@ impl ImapUpstream {
     /// Says the credential in the best way on offer.
     fn login(&mut self, actions: &mut Vec<UpstreamAction>) {
         let tag = self.tag();
-        let Credential::Password { user, password } = &self.settings.credential;
+        let credential = &self.settings.credential;
         let offers = |name: &str| self.offers(name);
-        let Some(exchange) = Exchange::begin(&tag, user, password, offers, actions) else {
-            let words = "The mail provider offers no way to log in with a password";
+        let Some(exchange) = Exchange::begin(&tag, credential, offers, actions) else {
+            let words = credential.no_way();
             return self.fail(Cause::UpstreamPolicy, words, b"", actions);
         };
         // What it names from now on holds for the authenticated state.
@@ -258,14 +249,14 @@ impl ImapUpstream {
         self.state = State::ExpectLogin { tag, exchange };
     }
 
-    fn on_continue(&mut self, actions: &mut Vec<UpstreamAction>) {
+    fn on_continue(&mut self, challenge: &[u8], actions: &mut Vec<UpstreamAction>) {
         let State::ExpectLogin { exchange, .. } = &mut self.state else {
             return self.fail(Cause::Unavailable, NOT_IMAP, b"", actions);
         };
-        match exchange.answer() {
+        match exchange.answer(challenge) {
             Some(answer) => actions.push(answer),
             None => {
-                let words = "The mail provider asked for more than a password";
+                let words = "The mail provider asked for more than there is to say";
                 self.fail(Cause::Unavailable, words, b"", actions);
             }
         }
@@ -281,23 +272,15 @@ impl ImapUpstream {
 
     /// NO or BAD to the login, or BYE at any time.
     fn refused(&mut self, status: Status, text: RespText<'_>, actions: &mut Vec<UpstreamAction>) {
-        let rejected = match (&self.state, self.settings.passthrough) {
-            (State::ExpectLogin { .. }, true) => Cause::WrongPassword,
-            (State::ExpectLogin { .. }, false) => Cause::CredentialRejected,
-            _ => Cause::Unavailable,
+        let State::ExpectLogin { exchange, .. } = &self.state else {
+            let cause = cause(status, text, Cause::Unavailable);
+            let words = "The mail provider turned us away";
+            return self.fail(cause, words, text.text, actions);
         };
-        let cause = cause(status, text, rejected);
-        let words = match (&self.state, cause) {
-            (State::ExpectLogin { .. }, Cause::CredentialRejected) => {
-                "The mail provider refused the stored password"
-            }
-            (State::ExpectLogin { .. }, Cause::WrongPassword) => {
-                "The mail provider refused the password"
-            }
-            (State::ExpectLogin { .. }, _) => "The mail provider refused the login",
-            _ => "The mail provider turned us away",
-        };
-        self.fail(cause, words, text.text, actions);
+        let report = exchange.report();
+        let cause = cause(status, text, self.settings.rejected(report));
+        let words = self.settings.refused(cause, report);
+        self.fail(cause, &words, text.text, actions);
     }
 
     /// An untagged line that is none of our business; what it ends in may be a literal.
@@ -328,7 +311,10 @@ impl ImapUpstream {
 
     fn fail(&mut self, cause: Cause, ours: &str, theirs: &[u8], actions: &mut Vec<UpstreamAction>) {
         let theirs = self.settings.quotable(theirs);
-        let refusal = Refusal::quoting(cause, self.phase(), ours, theirs);
+        self.fail_with(Refusal::quoting(cause, self.phase(), ours, theirs), actions);
+    }
+
+    fn fail_with(&mut self, refusal: Refusal, actions: &mut Vec<UpstreamAction>) {
         self.state = State::Done;
         actions.push(UpstreamAction::Fail(refusal));
     }
@@ -352,6 +338,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::proto::dialogue::Credential;
     use crate::secret::Secret;
 
     /// Every action as text.

@@ -270,6 +270,7 @@ pub fn refusal(cause: Cause, text: &str) -> Bytes {
         Cause::WrongPassword => "[AUTH] ",
         Cause::InUse => "[IN-USE] ",
         Cause::CredentialRejected
+        | Cause::TokenRejected
         | Cause::SignInNeeded
         | Cause::Unavailable
         | Cause::UntrustedUpstream

@@ -10,12 +10,10 @@
 //! | `ExpectCapa` | the capabilities, before TLS, before login or after it |
 //! | `ExpectStls` | the go-ahead for TLS |
 //! | `AwaitTls` | the handshake |
-//! | `ExpectChallenge` | `+` of a SASL exchange; has what is said next |
+//! | `ExpectSasl` | `+` of a SASL exchange, or the answer to it; has what is said next |
 //! | `ExpectUser` | the answer to USER |
-//! | `ExpectVerdict` | the answer to the password |
+//! | `ExpectVerdict` | the answer to PASS |
 //! | `Over` | nothing: established or failed |
-
-use std::collections::VecDeque;
 
 use bytes::Bytes;
 
@@ -46,7 +44,7 @@ enum State {
     ExpectCapa { when: When, list: CapaList },
     ExpectStls,
     AwaitTls,
-    ExpectChallenge { say: VecDeque<Secret> },
+    ExpectSasl(sasl::Exchange),
     ExpectUser,
     ExpectVerdict,
     Over,
@@ -78,7 +76,7 @@ impl Pop3Upstream {
 impl Upstream for Pop3Upstream {
     fn step(&mut self, input: UpstreamInput<'_>, actions: &mut Vec<UpstreamAction>) {
         let ended = match input {
-            UpstreamInput::Connected => self.check_credential(),
+            UpstreamInput::Connected => self.settings.check_credential("credential"),
             UpstreamInput::Bytes(bytes) => {
                 self.lines.push(bytes);
                 self.advance(actions)
@@ -107,7 +105,7 @@ impl Upstream for Pop3Upstream {
             },
             State::ExpectStls => "stls",
             State::AwaitTls => "tls",
-            State::ExpectChallenge { .. } => "auth",
+            State::ExpectSasl(_) => "auth",
             State::ExpectUser => "user",
             State::ExpectVerdict => "login",
             State::Over => "over",
@@ -116,21 +114,6 @@ impl Upstream for Pop3Upstream {
 }
 
 impl Pop3Upstream {
-    /// A name or password that could forge a line is never said, whatever mechanism would carry it.
-    fn check_credential(&self) -> Result<(), Refusal> {
-        let Credential::Password { user, password } = &self.settings.credential;
-        if sasl::sayable(user, password) {
-            return Ok(());
-        }
-        let cause = if self.settings.passthrough {
-            Cause::WrongPassword
-        } else {
-            Cause::ServerBug
-        };
-        let text = "The name or password holds a control character";
-        Err(Refusal::new(cause, "credential", text))
-    }
-
     fn advance(&mut self, actions: &mut Vec<UpstreamAction>) -> Result<(), Refusal> {
         while !matches!(self.state, State::Over | State::AwaitTls) {
             match self.lines.next(RESPONSE_MAX) {
@@ -186,28 +169,31 @@ impl Pop3Upstream {
             }
             (State::ExpectStls, Status::Ok) => return self.start_tls(actions),
             (State::ExpectStls, Status::Err) => return Err(self.lacks(NO_STLS)),
-            (State::ExpectChallenge { say }, Status::Continue) => {
-                if let Some(answer) = say.pop_front() {
-                    actions.push(UpstreamAction::WriteSecret(answer));
-                }
-                if say.is_empty() {
-                    self.state = State::ExpectVerdict;
+            (State::ExpectSasl(exchange), Status::Continue) => {
+                match exchange.answer(response.text) {
+                    Some(answer) => actions.push(UpstreamAction::WriteSecret(line_of(&answer))),
+                    None => return Err(self.broken("The mail provider answered out of turn")),
                 }
             }
             (State::ExpectUser, Status::Ok) => {
-                let Credential::Password { password, .. } = &self.settings.credential;
+                let Credential::Password { password, .. } = &self.settings.credential else {
+                    return Err(self.lacks(self.settings.credential.no_way()));
+                };
                 let line = [b"PASS ", password.expose(), b"\r\n"].concat();
                 actions.push(UpstreamAction::WriteSecret(Secret::new(line)));
                 self.state = State::ExpectVerdict;
             }
-            (State::ExpectVerdict, Status::Ok) if self.capabilities.is_some() => {
+            (State::ExpectSasl(_) | State::ExpectVerdict, Status::Ok)
+                if self.capabilities.is_some() =>
+            {
                 self.ask_capa(When::AfterLogin, actions);
             }
-            (State::ExpectVerdict, Status::Ok) => self.establish(None, actions),
-            (
-                State::ExpectChallenge { .. } | State::ExpectUser | State::ExpectVerdict,
-                Status::Err,
-            ) => return Err(self.refused(response)),
+            (State::ExpectSasl(_) | State::ExpectVerdict, Status::Ok) => {
+                self.establish(None, actions)
+            }
+            (State::ExpectSasl(_) | State::ExpectUser | State::ExpectVerdict, Status::Err) => {
+                return Err(self.refused(response));
+            }
             (_, Status::Ok | Status::Continue) | (State::AwaitTls | State::Over, _) => {
                 return Err(self.broken("The mail provider answered out of turn"));
             }
@@ -258,38 +244,31 @@ impl Pop3Upstream {
         Ok(())
     }
 
-    /// The best of what is offered: PLAIN, then LOGIN, then USER and PASS.
+    /// The best of what is offered: a SASL mechanism, or for a password USER and PASS.
     ///
-    /// SASL always in two steps: RFC 1734 servers know no initial response, and with one the line with the credential
-    /// would often exceed the 255 octets of RFC 2449 section 4.
+    /// SASL always in two steps: RFC 1734 servers know no initial response, Microsoft takes none with XOAUTH2, and the
+    /// line with the credential would often exceed the 255 octets of RFC 2449 section 4.
     fn log_in(&mut self, actions: &mut Vec<UpstreamAction>) -> Result<(), Refusal> {
-        let Credential::Password { user, password } = &self.settings.credential;
         let offers = |mechanism: &str| {
             self.parameters("SASL").is_some_and(|mut mechanisms| {
                 mechanisms.any(|offered| offered.eq_ignore_ascii_case(mechanism))
             })
         };
-        if offers("PLAIN") {
-            let message = line_of(&sasl::encode_plain(user, password));
-            say(actions, "AUTH PLAIN\r\n");
-            self.state = State::ExpectChallenge {
-                say: VecDeque::from([message]),
-            };
-        } else if offers("LOGIN") {
-            // The challenges are not compared: servers word them as they like, and the order is fixed.
-            let name = line_of(&sasl::encode(user.as_bytes()));
-            let password = line_of(&sasl::encode(password.expose()));
-            say(actions, "AUTH LOGIN\r\n");
-            self.state = State::ExpectChallenge {
-                say: VecDeque::from([name, password]),
-            };
-        } else if self.capabilities.is_none() || self.parameters("USER").is_some() {
-            say(actions, format!("USER {user}\r\n"));
-            self.state = State::ExpectUser;
-        } else {
-            return Err(self.lacks("The mail provider offers no way to log in with a password"));
+        if let Some(exchange) = sasl::Exchange::choose(&self.settings.credential, offers) {
+            say(actions, format!("AUTH {}\r\n", exchange.mechanism()));
+            self.state = State::ExpectSasl(exchange);
+            return Ok(());
         }
-        Ok(())
+        match &self.settings.credential {
+            Credential::Password { user, .. }
+                if self.capabilities.is_none() || self.parameters("USER").is_some() =>
+            {
+                say(actions, format!("USER {user}\r\n"));
+                self.state = State::ExpectUser;
+                Ok(())
+            }
+            credential => Err(self.lacks(credential.no_way())),
+        }
     }
 
     /// What stands behind a capability's name; `None` where it is not offered.
@@ -326,24 +305,24 @@ impl Pop3Upstream {
 
     /// `-ERR` to the credential. It is only blamed where nothing else can be meant.
     fn refused(&self, response: Response<'_>) -> Refusal {
+        let report = match &self.state {
+            State::ExpectSasl(exchange) => Some(exchange),
+            _ => None,
+        };
         let cause = codec::trouble(response).unwrap_or_else(|| {
-            // RFC 3206 section 6: who promises the code and leaves it out does not mean the credential.
+            // RFC 3206 section 6: who promises the code and leaves it out does not mean the credential, unless a report
+            // has said so before.
             let promised = self.parameters("AUTH-RESP-CODE").is_some();
-            if promised && response.code != Some(Code::Auth) {
+            let judged = report.is_some_and(sasl::Exchange::was_judged);
+            if promised && !judged && response.code != Some(Code::Auth) {
                 Cause::Unavailable
-            } else if self.settings.passthrough {
-                Cause::WrongPassword
             } else {
-                Cause::CredentialRejected
+                self.settings.rejected(report)
             }
         });
-        let ours = match cause {
-            Cause::CredentialRejected => "The mail provider refused the stored password",
-            Cause::WrongPassword => "The mail provider refused the password",
-            _ => "The mail provider refused the login",
-        };
+        let ours = self.settings.refused(cause, report);
         let theirs = self.settings.quotable(response.text);
-        Refusal::quoting(cause, self.phase(), ours, theirs)
+        Refusal::quoting(cause, self.phase(), &ours, theirs)
     }
 }
 

@@ -188,6 +188,7 @@ pub fn refusal(refusal: &Refusal) -> Bytes {
         Cause::WrongPassword => "535 5.7.8",
         // The client's own password was right, so asking for it again helps nobody.
         Cause::CredentialRejected
+        | Cause::TokenRejected
         | Cause::SignInNeeded
         | Cause::Unavailable
         | Cause::UntrustedUpstream

@@ -6,8 +6,7 @@
 //! | `ExpectEhlo` | 250 and keywords | STARTTLS or AUTH |
 //! | `ExpectStartTls` | 220 | `AwaitTls` |
 //! | `AwaitTls` | the handshake | EHLO again, `ExpectEhlo` |
-//! | `ExpectPlain`, `ExpectUser`, `ExpectPassword` | 334 | the next part of the credential |
-//! | `ExpectVerdict` | 235 | established |
+//! | `ExpectVerdict` | 334 for each thing left to say, and 235 | established |
 //!
 //! EHLO always says our own name, whatever the client called itself, and is not said again after AUTH: RFC 4954 section 4
 //! asks for that only behind a SASL security layer, and some servers answer 503. So the keywords that hold for the
@@ -23,7 +22,7 @@ use self::verdict::{refused, unwilling};
 use super::codec::Reply;
 use super::frame;
 use crate::proto::dialogue::{
-    Credential, Established, Upstream, UpstreamAction, UpstreamInput, UpstreamSettings,
+    Established, Upstream, UpstreamAction, UpstreamInput, UpstreamSettings,
 };
 use crate::proto::refusal::{Cause, Refusal};
 use crate::proto::sasl;
@@ -46,16 +45,13 @@ pub struct SmtpUpstream {
     keywords: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum State {
     ExpectGreeting,
     ExpectEhlo,
     ExpectStartTls,
     AwaitTls,
-    ExpectPlain,
-    ExpectUser,
-    ExpectPassword,
-    ExpectVerdict,
+    ExpectVerdict(sasl::Exchange),
     Done,
 }
 
@@ -74,7 +70,7 @@ impl SmtpUpstream {
 
 impl Upstream for SmtpUpstream {
     fn step(&mut self, input: UpstreamInput<'_>, actions: &mut Vec<UpstreamAction>) {
-        match (input, self.state) {
+        match (input, &self.state) {
             (_, State::Done) | (UpstreamInput::Connected, _) => {}
             (UpstreamInput::Bytes(_), State::AwaitTls) => self.bytes_behind_start_tls(actions),
             (UpstreamInput::Bytes(bytes), _) => {
@@ -103,10 +99,7 @@ impl Upstream for SmtpUpstream {
             State::ExpectEhlo => "expect-ehlo",
             State::ExpectStartTls => "expect-starttls",
             State::AwaitTls => "await-tls",
-            State::ExpectPlain => "expect-plain",
-            State::ExpectUser => "expect-user",
-            State::ExpectPassword => "expect-password",
-            State::ExpectVerdict => "expect-verdict",
+            State::ExpectVerdict(_) => "expect-verdict",
             State::Done => "done",
         }
     }
@@ -130,7 +123,7 @@ impl SmtpUpstream {
     }
 
     fn reply(&mut self, reply: &Reply<'_>, actions: &mut Vec<UpstreamAction>) {
-        match (self.state, reply.code) {
+        match (&mut self.state, reply.code) {
             (State::ExpectGreeting, 220) => self.ehlo(actions),
             (State::ExpectEhlo, 250) => self.greeted(reply, actions),
             (State::ExpectStartTls, 220) if self.buffer.is_empty() => {
@@ -138,28 +131,23 @@ impl SmtpUpstream {
                 actions.push(UpstreamAction::StartTls);
             }
             (State::ExpectStartTls, 220) => self.bytes_behind_start_tls(actions),
-            (State::ExpectPlain, 334) => {
-                let Credential::Password { user, password } = &self.settings.credential;
-                let message = sasl::encode_plain(user, password);
-                self.answer(&message, State::ExpectVerdict, actions);
+            (State::ExpectVerdict(exchange), 334) => {
+                let challenge = reply.lines.first().copied().unwrap_or_default();
+                match exchange.answer(challenge) {
+                    Some(answer) => actions.push(secret_line(&[answer.expose()])),
+                    None => {
+                        let text = "The provider asks for more than there is to say";
+                        self.fail(Cause::Unavailable, text, actions);
+                    }
+                }
             }
-            (State::ExpectUser, 334) => {
-                let Credential::Password { user, .. } = &self.settings.credential;
-                let user = sasl::encode(user.as_bytes());
-                self.answer(&user, State::ExpectPassword, actions);
-            }
-            (State::ExpectPassword, 334) => {
-                let Credential::Password { password, .. } = &self.settings.credential;
-                let password = sasl::encode(password.expose());
-                self.answer(&password, State::ExpectVerdict, actions);
-            }
-            (State::ExpectVerdict, 235) => self.established(actions),
-            (State::ExpectGreeting | State::ExpectEhlo | State::ExpectStartTls, _) => {
-                let refusal = unwilling(reply, self.phase());
+            (State::ExpectVerdict(_), 235) => self.established(actions),
+            (State::ExpectVerdict(exchange), _) => {
+                let refusal = refused(reply, "expect-verdict", &self.settings, exchange);
                 self.fail_with(refusal, actions);
             }
             _ => {
-                let refusal = refused(reply, self.phase(), &self.settings);
+                let refusal = unwilling(reply, self.phase());
                 self.fail_with(refusal, actions);
             }
         }
@@ -193,37 +181,25 @@ impl SmtpUpstream {
         }
     }
 
+    /// Says the credential, with the command where RFC 4954 section 4 lets it be that long, else behind a 334.
     fn authenticate(&mut self, actions: &mut Vec<UpstreamAction>) {
-        let Credential::Password { user, password } = &self.settings.credential;
-        if !sasl::sayable(user, password) {
-            let (cause, text) = if self.settings.passthrough {
-                (Cause::WrongPassword, "This password holds a line end")
-            } else {
-                (
-                    Cause::ServerBug,
-                    "The stored credential holds a control character",
-                )
-            };
-            return self.fail(cause, text, actions);
+        if let Err(refusal) = self.settings.check_credential(self.phase()) {
+            return self.fail_with(refusal, actions);
         }
-        if self.offers("PLAIN") {
-            let message = sasl::encode_plain(user, password);
-            let command = [b"AUTH PLAIN ", message.expose(), b"\r\n"].concat();
-            if command.len() <= AUTH_COMMAND_MAX {
-                self.state = State::ExpectVerdict;
-                actions.push(UpstreamAction::WriteSecret(Secret::new(command)));
-            } else {
-                drop(Secret::new(command));
-                self.state = State::ExpectPlain;
-                write(actions, "AUTH PLAIN\r\n");
+        let offers = |mechanism: &str| self.offers(mechanism);
+        let Some(mut exchange) = sasl::Exchange::choose(&self.settings.credential, offers) else {
+            let text = self.settings.credential.no_way();
+            return self.fail(Cause::UpstreamPolicy, text, actions);
+        };
+        let command = format!("AUTH {}", exchange.mechanism());
+        let room = AUTH_COMMAND_MAX.saturating_sub(command.len() + " \r\n".len());
+        match exchange.initial_response(room) {
+            Some(message) => {
+                actions.push(secret_line(&[command.as_bytes(), b" ", message.expose()]));
             }
-        } else if self.offers("LOGIN") {
-            self.state = State::ExpectUser;
-            write(actions, "AUTH LOGIN\r\n");
-        } else {
-            let text = "The provider offers no password login";
-            self.fail(Cause::UpstreamPolicy, text, actions);
+            None => write(actions, format!("{command}\r\n")),
         }
+        self.state = State::ExpectVerdict(exchange);
     }
 
     /// Whether a mechanism is among those offered. quirk: old servers write `AUTH=` for the sake of Outlook Express 4.
@@ -237,12 +213,6 @@ impl SmtpUpstream {
             })
             .flat_map(str::split_ascii_whitespace)
             .any(|offered| offered.eq_ignore_ascii_case(mechanism))
-    }
-
-    fn answer(&mut self, base64: &Secret, next: State, actions: &mut Vec<UpstreamAction>) {
-        self.state = next;
-        let line = [base64.expose(), b"\r\n"].concat();
-        actions.push(UpstreamAction::WriteSecret(Secret::new(line)));
     }
 
     fn established(&mut self, actions: &mut Vec<UpstreamAction>) {
@@ -273,11 +243,22 @@ fn write(actions: &mut Vec<UpstreamAction>, line: impl Into<Bytes>) {
     actions.push(UpstreamAction::Write(line.into()));
 }
 
+/// A line that carries a credential, in one allocation: a vector that grows leaves copies behind.
+fn secret_line(parts: &[&[u8]]) -> UpstreamAction {
+    let mut line = Vec::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() + 2);
+    for part in parts {
+        line.extend_from_slice(part);
+    }
+    line.extend_from_slice(b"\r\n");
+    UpstreamAction::WriteSecret(Secret::new(line))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::proto::dialogue::Credential;
 
     /// Everything the dialogue does, secrets exposed; neighbouring writes are one.
     fn play(pieces: &[&[u8]]) -> String {

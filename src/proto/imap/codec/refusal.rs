@@ -3,7 +3,7 @@
 use crate::proto::refusal::{Cause, Refusal};
 use crate::proto::text::ascii;
 
-/// The reply to the command `tag`: `NO` with the code that fits, and an ALERT in front where a person must act.
+/// The reply to the command `tag`: `NO` with the code that fits, and an ALERT in front where the refusal asks for one.
 ///
 /// Only a wrong local password is `[AUTHENTICATIONFAILED]`: clients erase saved passwords when they see it.
 pub fn refusal(tag: &str, refusal: &Refusal) -> String {
@@ -16,6 +16,7 @@ pub fn refusal(tag: &str, refusal: &Refusal) -> String {
         Cause::ServerBug => "SERVERBUG",
         Cause::PrivacyRequired => "PRIVACYREQUIRED",
         Cause::CredentialRejected
+        | Cause::TokenRejected
         | Cause::SignInNeeded
         | Cause::Unavailable
         | Cause::UntrustedUpstream
@@ -23,9 +24,10 @@ pub fn refusal(tag: &str, refusal: &Refusal) -> String {
         | Cause::Shutdown => "UNAVAILABLE",
     };
     let text = ascii(&refusal.text);
-    let alert = match refusal.cause {
-        Cause::SignInNeeded => format!("* OK [ALERT] {text}\r\n"),
-        _ => String::new(),
+    let alert = if refusal.alert {
+        format!("* OK [ALERT] {text}\r\n")
+    } else {
+        String::new()
     };
     format!("{alert}{tag} NO [{code}] {text}\r\n")
 }
@@ -43,6 +45,7 @@ mod tests {
         );
         for cause in [
             Cause::CredentialRejected,
+            Cause::TokenRejected,
             Cause::SignInNeeded,
             Cause::Unavailable,
             Cause::UntrustedUpstream,
@@ -54,5 +57,17 @@ mod tests {
                 reply(cause)
             );
         }
+    }
+
+    #[test]
+    fn a_sign_in_is_asked_for_by_an_alert_that_can_be_left_out() {
+        let mut it = Refusal::new(Cause::SignInNeeded, "test", "Sign in.");
+        let reply = "a1 NO [UNAVAILABLE] Sign in.\r\n";
+        assert_eq!(
+            refusal("a1", &it),
+            format!("* OK [ALERT] Sign in.\r\n{reply}")
+        );
+        it.alert = false;
+        assert_eq!(refusal("a1", &it), reply);
     }
 }

@@ -10,8 +10,8 @@ use nom::{IResult, Parser};
 /// One response line, without its line end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response<'a> {
-    /// continue-req: the upstream waits for us.
-    Continue,
+    /// continue-req: the upstream waits for us; the challenge or the words behind it.
+    Continue(&'a [u8]),
     /// response-tagged, or resp-cond-state, resp-cond-bye and greeting, which have no tag.
     Status {
         /// `None` for `*`.
@@ -89,7 +89,11 @@ pub fn resp_text(text: &[u8]) -> RespText<'_> {
 
 /// continue-req = "+" SP (resp-text / base64); servers also leave the space out.
 fn continue_req(line: &[u8]) -> IResult<&[u8], Response<'_>> {
-    value(Response::Continue, (tag("+"), alt((tag(" "), eof)))).parse(line)
+    map(
+        preceded((tag("+"), alt((tag(" "), eof))), rest),
+        Response::Continue,
+    )
+    .parse(line)
 }
 
 /// response-data and the greeting: "*" SP …
@@ -158,8 +162,8 @@ mod tests {
 
     #[test]
     fn responses_are_told_apart() {
-        assert_eq!(response(b"+"), Some(Response::Continue));
-        assert_eq!(response(b"+ go"), Some(Response::Continue));
+        assert_eq!(response(b"+"), Some(Response::Continue(b"")));
+        assert_eq!(response(b"+ go"), Some(Response::Continue(b"go")));
         assert_eq!(
             response(b"* capability A B"),
             Some(Response::Capability(b"A B"))

@@ -1,76 +1,75 @@
-//! How a password is said upstream: by the best way of those on offer.
+//! How a credential is said upstream: by the best way of those on offer.
 
 use std::collections::VecDeque;
 
-use crate::proto::dialogue::UpstreamAction;
+use crate::proto::dialogue::{Credential, UpstreamAction};
 use crate::proto::sasl;
 use crate::secret::Secret;
 
-/// One way to say it, in the order it is said.
+/// One way to say it, and what is left to say.
 #[derive(Debug)]
-pub(super) struct Exchange {
-    /// Said on each `+` of the upstream.
-    answers: VecDeque<UpstreamAction>,
-    /// Said on one `+` more, where the exchange can be cancelled.
-    cancel: Option<UpstreamAction>,
+pub(super) enum Exchange {
+    /// AUTHENTICATE.
+    Sasl(sasl::Exchange),
+    /// LOGIN: the literals that wait for their `+`.
+    Login(VecDeque<UpstreamAction>),
 }
 
 impl Exchange {
     /// Chooses a way and begins it. `None`, and nothing said, where no way is left.
     pub(super) fn begin(
         tag: &str,
-        user: &str,
-        password: &Secret,
+        credential: &Credential,
         offers: impl Fn(&str) -> bool,
         actions: &mut Vec<UpstreamAction>,
     ) -> Option<Self> {
-        if offers("AUTH=PLAIN") {
-            let message = sasl::encode_plain(user, password);
-            Some(plain(tag, &message, offers("SASL-IR"), actions))
-        } else if offers("AUTH=LOGIN") {
-            actions.push(write(format!("{tag} AUTHENTICATE LOGIN\r\n")));
-            let user = sasl::encode(user.as_bytes());
-            let password = sasl::encode(password.expose());
-            Some(Self {
-                answers: [secret(&[user.expose()]), secret(&[password.expose()])].into(),
-                cancel: Some(write(CANCEL)),
-            })
-        } else if offers("LOGINDISABLED") {
-            None
-        } else {
-            let longest = user.len().max(password.expose().len());
-            // RFC 7888: LITERAL- has a limit, LITERAL+ has none.
-            let at_once = offers("LITERAL+") || offers("LITERAL-") && longest <= LITERAL_MINUS_MAX;
-            Some(login(tag, user, password, at_once, actions))
+        let offers_sasl = |mechanism: &str| offers(&format!("AUTH={mechanism}"));
+        if let Some(exchange) = sasl::Exchange::choose(credential, offers_sasl) {
+            return Some(authenticate(tag, exchange, offers("SASL-IR"), actions));
+        }
+        match credential {
+            Credential::Password { user, password } if !offers("LOGINDISABLED") => {
+                let longest = user.len().max(password.expose().len());
+                // RFC 7888: LITERAL- has a limit, LITERAL+ has none.
+                let at_once =
+                    offers("LITERAL+") || offers("LITERAL-") && longest <= LITERAL_MINUS_MAX;
+                Some(login(tag, user, password, at_once, actions))
+            }
+            Credential::Password { .. } | Credential::Bearer { .. } => None,
         }
     }
 
-    /// What is said to a `+`. A challenge beyond what the mechanism has is an error report: it is cancelled, so that
-    /// the tagged reply comes. `None` where that is not possible, or was done.
-    pub(super) fn answer(&mut self) -> Option<UpstreamAction> {
-        self.answers.pop_front().or_else(|| self.cancel.take())
+    /// What is said to a `+`. `None` where nothing can be said any more.
+    pub(super) fn answer(&mut self, challenge: &[u8]) -> Option<UpstreamAction> {
+        match self {
+            Self::Sasl(exchange) => Some(secret(&[exchange.answer(challenge)?.expose()])),
+            Self::Login(literals) => literals.pop_front(),
+        }
+    }
+
+    /// What the upstream reported before its verdict, if this way knows reports.
+    pub(super) fn report(&self) -> Option<&sasl::Exchange> {
+        match self {
+            Self::Sasl(exchange) => Some(exchange),
+            Self::Login(_) => None,
+        }
     }
 }
 
-/// AUTHENTICATE PLAIN, with its message at once where SASL-IR allows (RFC 4959).
-fn plain(
+/// AUTHENTICATE, with its message at once where SASL-IR allows (RFC 4959).
+fn authenticate(
     tag: &str,
-    message: &Secret,
+    mut exchange: sasl::Exchange,
     sasl_ir: bool,
     actions: &mut Vec<UpstreamAction>,
 ) -> Exchange {
-    let mut answers = VecDeque::new();
-    if sasl_ir && message.expose().len() <= INITIAL_RESPONSE_MAX {
-        let command = format!("{tag} AUTHENTICATE PLAIN ");
-        actions.push(secret(&[command.as_bytes(), message.expose()]));
-    } else {
-        actions.push(write(format!("{tag} AUTHENTICATE PLAIN\r\n")));
-        answers.push_back(secret(&[message.expose()]));
-    }
-    Exchange {
-        answers,
-        cancel: Some(write(CANCEL)),
-    }
+    let command = format!("{tag} AUTHENTICATE {}", exchange.mechanism());
+    let limit = if sasl_ir { INITIAL_RESPONSE_MAX } else { 0 };
+    actions.push(match exchange.initial_response(limit) {
+        Some(message) => secret(&[command.as_bytes(), b" ", message.expose()]),
+        None => write(format!("{command}\r\n")),
+    });
+    Exchange::Sasl(exchange)
 }
 
 /// LOGIN with both arguments as literals: nothing needs escaping, so nothing can be escaped wrongly.
@@ -82,19 +81,16 @@ fn login(
     actions: &mut Vec<UpstreamAction>,
 ) -> Exchange {
     let (octets, password_octets) = (user.len(), password.expose().len());
-    let mut answers = VecDeque::new();
+    let mut literals = VecDeque::new();
     if at_once {
         let head = format!("{tag} LOGIN {{{octets}+}}\r\n{user} {{{password_octets}+}}\r\n");
         actions.push(secret(&[head.as_bytes(), password.expose()]));
     } else {
         actions.push(write(format!("{tag} LOGIN {{{octets}}}\r\n")));
-        answers.push_back(write(format!("{user} {{{password_octets}}}\r\n")));
-        answers.push_back(secret(&[password.expose()]));
+        literals.push_back(write(format!("{user} {{{password_octets}}}\r\n")));
+        literals.push_back(secret(&[password.expose()]));
     }
-    Exchange {
-        answers,
-        cancel: None,
-    }
+    Exchange::Login(literals)
 }
 
 /// A line without a secret.
@@ -113,10 +109,8 @@ fn secret(parts: &[&[u8]]) -> UpstreamAction {
     UpstreamAction::WriteSecret(Secret::new(line))
 }
 
-/// RFC 3501 section 6.2.2.
-const CANCEL: &str = "*\r\n";
-
-/// The longest initial response: RFC 2683 section 3.2.1.5 tells clients to keep a line below some 1000 octets.
+/// The longest initial response: RFC 2683 section 3.2.1.5 tells clients to keep a line below some 1000 octets, and
+/// Microsoft's tokens alone have twice as many.
 const INITIAL_RESPONSE_MAX: usize = 900;
 
 /// RFC 7888 section 5.
@@ -126,12 +120,18 @@ const LITERAL_MINUS_MAX: usize = 4096;
 mod tests {
     use super::*;
 
-    /// What is said at once, and how many answers are kept for a `+`.
+    fn credential(password: &str) -> Credential {
+        Credential::Password {
+            user: "anna".into(),
+            password: Secret::from(password),
+        }
+    }
+
+    /// What is said at once, and how many answers follow, each to a `+`.
     fn said(password: &str, offers: &[&str]) -> (String, usize) {
-        let password = Secret::from(password);
         let mut actions = Vec::new();
         let offered = |name: &str| offers.contains(&name);
-        let exchange = Exchange::begin("m1", "anna", &password, offered, &mut actions).unwrap();
+        let begun = Exchange::begin("m1", &credential(password), offered, &mut actions);
         let text = match actions.as_slice() {
             [UpstreamAction::Write(bytes)] => String::from_utf8(bytes.to_vec()).unwrap(),
             [UpstreamAction::WriteSecret(secret)] => {
@@ -139,16 +139,19 @@ mod tests {
             }
             other => panic!("{other:?}"),
         };
-        (text, exchange.answers.len())
+        let mut exchange = begun.unwrap();
+        let answers = std::iter::from_fn(|| exchange.answer(b""));
+        (text, answers.count())
     }
 
     #[test]
     fn a_long_initial_response_waits_for_its_challenge() {
         let offers = ["AUTH=PLAIN", "SASL-IR"];
-        assert_eq!(said("x", &offers).1, 0);
+        // The cancellation is one more.
+        assert_eq!(said("x", &offers).1, 1);
         assert_eq!(
             said(&"x".repeat(900), &offers),
-            ("m1 AUTHENTICATE PLAIN\r\n".into(), 1)
+            ("m1 AUTHENTICATE PLAIN\r\n".into(), 2)
         );
     }
 
@@ -166,8 +169,7 @@ mod tests {
     #[test]
     fn debug_shows_no_password() {
         let mut actions = Vec::new();
-        let password = Secret::from("hunter2");
-        let exchange = Exchange::begin("m1", "anna", &password, |_| false, &mut actions);
+        let exchange = Exchange::begin("m1", &credential("hunter2"), |_| false, &mut actions);
         assert!(!format!("{exchange:?} {actions:?}").contains("hunter2"));
     }
 }

@@ -3,17 +3,31 @@
 
 use crate::proto::dialogue::UpstreamSettings;
 use crate::proto::refusal::{Cause, Refusal};
+use crate::proto::sasl::Exchange;
 use crate::proto::smtp::codec::Reply;
 
-/// The refusal that `reply`, which is not what `phase` hoped for, stands for.
+/// The refusal that `reply`, which ends `exchange` without success, stands for.
 pub(super) fn refused(
     reply: &Reply<'_>,
     phase: &'static str,
     settings: &UpstreamSettings,
+    exchange: &Exchange,
 ) -> Refusal {
-    let cause = cause(reply, settings.passthrough);
+    let rejected = settings.rejected(Some(exchange));
+    let cause = match cause(reply, rejected) {
+        // No code that says anything, but a report did.
+        Cause::Unavailable if exchange.was_judged() && reply.code >= 500 => rejected,
+        cause => cause,
+    };
     let text = reply.text();
-    Refusal::quoting(cause, phase, sentence(cause), settings.quotable(&text))
+    let theirs = settings.quotable(&text);
+    match exchange.status() {
+        Some(status) => {
+            let ours = format!("{} ({status})", sentence(cause));
+            Refusal::quoting(cause, phase, &ours, theirs)
+        }
+        None => Refusal::quoting(cause, phase, sentence(cause), theirs),
+    }
 }
 
 /// Before AUTH nobody has seen a credential yet, so no code speaks about one.
@@ -26,7 +40,8 @@ pub(super) fn unwilling(reply: &Reply<'_>, phase: &'static str) -> Refusal {
     Refusal::quoting(cause, phase, sentence(cause), &reply.text())
 }
 
-fn cause(reply: &Reply<'_>, passthrough: bool) -> Cause {
+/// `rejected` is what a refused credential means.
+fn cause(reply: &Reply<'_>, rejected: Cause) -> Cause {
     match (reply.code, reply.enhanced()) {
         (421, _) => closing(reply),
         // Exchange Online: SMTP AUTH is off for the tenant or the mailbox. RFC 5248: the account is disabled.
@@ -36,9 +51,8 @@ fn cause(reply: &Reply<'_>, passthrough: bool) -> Cause {
         // RFC 4954 section 6: a transition is needed. Gmail's 534 5.7.9 wants an app password instead.
         (432 | 534, _) => Cause::PasswordExpired,
         (504 | 530 | 538, _) => Cause::UpstreamPolicy,
-        // Exchange says 535 5.7.3 for any wrong password, so it stands here and not above.
-        (535, _) if passthrough => Cause::WrongPassword,
-        (535, _) => Cause::CredentialRejected,
+        // Exchange says 535 5.7.3 for any wrong password or token, so it stands here and not above.
+        (535, _) => rejected,
         _ => Cause::Unavailable,
     }
 }
@@ -55,6 +69,7 @@ fn sentence(cause: Cause) -> &'static str {
     match cause {
         Cause::WrongPassword => "The provider does not accept this password",
         Cause::CredentialRejected => "The provider does not accept the password mailsluice has",
+        Cause::TokenRejected => "The provider does not accept the access token",
         Cause::ContactAdmin => "The provider does not let this account send by SMTP",
         Cause::SignInNeeded => "The provider wants a person to sign in",
         Cause::PasswordExpired => "The provider wants another password",
@@ -70,7 +85,10 @@ mod tests {
 
     fn of(code: u16, text: &str) -> Cause {
         let frame = format!("{code} {text}\r\n");
-        cause(&Reply::new(code, frame.as_bytes()), false)
+        cause(
+            &Reply::new(code, frame.as_bytes()),
+            Cause::CredentialRejected,
+        )
     }
 
     #[test]
@@ -105,9 +123,10 @@ mod tests {
     }
 
     #[test]
-    fn only_under_pass_through_is_it_the_clients_password() {
+    fn a_refused_password_is_the_credentials_fault_or_under_pass_through_the_clients() {
         let reply = Reply::new(535, b"535 5.7.8 No\r\n");
-        assert_eq!(cause(&reply, true), Cause::WrongPassword);
-        assert_eq!(cause(&reply, false), Cause::CredentialRejected);
+        for rejected in [Cause::WrongPassword, Cause::CredentialRejected] {
+            assert_eq!(cause(&reply, rejected), rejected);
+        }
     }
 }
