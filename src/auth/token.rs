@@ -209,19 +209,29 @@ impl Life {
     }
 
     /// This life with what the store holds: after a start, or when another process has changed it. Trouble of our own
-    /// is over where the other one got through.
+    /// is over where the other one got through; a sign-in that is under way here goes on.
     pub(super) fn adopt(&self, generation: u64, mut kept: Kept) -> Self {
         if let (Some(held), State::Active(ours)) = (&mut kept.held, &self.state) {
             held.remember_rejections(ours);
         }
-        let state = match kept {
-            Kept {
-                ended: Some(ended), ..
-            } => State::NeedsSignIn(ended),
-            Kept {
-                held: Some(held), ..
-            } => State::Active(held),
-            Kept { .. } => State::Empty,
+        let state = match (kept, &self.state) {
+            (Kept { ended, held: None }, State::Pending { until, .. }) => State::Pending {
+                until: *until,
+                before: ended,
+            },
+            (
+                Kept {
+                    ended: Some(ended), ..
+                },
+                _,
+            ) => State::NeedsSignIn(ended),
+            (
+                Kept {
+                    held: Some(held), ..
+                },
+                _,
+            ) => State::Active(held),
+            (Kept { .. }, _) => State::Empty,
         };
         Self {
             state,
