@@ -44,7 +44,7 @@ pub enum DemoError {
 pub(crate) fn demo(arguments: &DemoArguments) -> Result<Exit, CliError> {
     logging::start(&LogSettings {
         // The check tells its steps itself; what goes wrong is told either way.
-        filter: if arguments.check { "warn" } else { SESSIONS }.to_owned(),
+        filter: if arguments.check { TROUBLE } else { SESSIONS }.to_owned(),
         json: false,
     })?;
     super::block_on(run(arguments.check, proxy::PORTS, &mut io::stdout()))??;
@@ -152,8 +152,11 @@ async fn interrupted() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-/// The sessions and nothing on the store, which nobody has to keep.
-const SESSIONS: &str = "info,mailsluice::store=warn";
+/// The sessions and nothing on the store, which nobody has to keep. That a sign-in is needed is printed with its address.
+const SESSIONS: &str = "info,mailsluice::store=warn,mailsluice::web::needed=off";
+
+/// What goes wrong, but for the login that has to fail since nobody has signed in.
+const TROUBLE: &str = "warn,mailsluice::web::needed=off,mailsluice::relay::session=off";
 
 #[cfg(test)]
 mod tests {

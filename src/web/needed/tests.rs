@@ -1,5 +1,7 @@
 //! The command for real: `sh` writes what it was told into a fifo, whose reader waits for it.
 
+#![cfg(unix)]
+
 use std::path::{Path, PathBuf};
 
 use super::*;
