@@ -23,6 +23,7 @@ mod rejections;
 mod secrets;
 mod source;
 mod throttle;
+mod token;
 mod verifier;
 
 pub use self::authenticator::{Authenticator, Granted, Receipt};

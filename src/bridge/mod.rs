@@ -10,12 +10,14 @@
 //! | `memory.rs` | a mailbox in memory, for the demo and for tests |
 //! | `mime.rs`, `address.rs` | where the parts of a message are; who is in its address fields |
 //! | `wire.rs` | one connection: bounded lines in, buffered bytes out, how long to wait |
+//! | `bearer.rs` | tokens instead of passwords: XOAUTH2 and OAUTHBEARER |
 //! | `imap/`, `pop3.rs`, `submission.rs` | the servers |
 //! | `provider.rs` | all three on loopback with TLS: the provider inside the process |
 //!
 //! Deliberately absent: relaying (that is `relay`), and any knowledge of configuration.
 
 pub mod address;
+pub mod bearer;
 pub mod imap;
 pub mod mailbox;
 pub mod memory;
@@ -43,4 +45,10 @@ pub trait Verifier: Send + Sync {
         &'a self,
         attempt: &'a LoginAttempt,
     ) -> BoxFuture<'a, Result<Arc<dyn Mailbox>, Refusal>>;
+
+    /// Whether tokens are taken, so that XOAUTH2 and OAUTHBEARER are offered. An attempt with one says so
+    /// ([`bearer::is_bearer`]).
+    fn takes_tokens(&self) -> bool {
+        false
+    }
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::maildrop::{Maildrop, Reply};
 use super::Verifier;
+use super::bearer::{self, Bearer};
 use super::wire::{Patience, Stream, Wire, WireError};
 use crate::proto::dialogue::LoginAttempt;
 use crate::proto::lines::Line;
@@ -108,8 +109,9 @@ async fn authorization<S: Stream>(
         };
         let attempt = match command.keyword.as_str() {
             "CAPA" => {
+                let mechanisms = mechanisms(verifier).join(" ");
                 wire.say(format!(
-                    "+OK Capabilities\r\n{CAPABILITIES}USER\r\nSASL PLAIN\r\n.\r\n"
+                    "+OK Capabilities\r\n{CAPABILITIES}USER\r\nSASL {mechanisms}\r\n.\r\n"
                 ));
                 continue;
             }
@@ -131,13 +133,14 @@ async fn authorization<S: Stream>(
                 }
             },
             "AUTH" if command.rest.is_empty() => {
-                wire.say("+OK Mechanisms\r\nPLAIN\r\n.\r\n");
+                let mechanisms = mechanisms(verifier).join("\r\n");
+                wire.say(format!("+OK Mechanisms\r\n{mechanisms}\r\n.\r\n"));
                 continue;
             }
-            "AUTH" => match auth_plain(wire, &command.rest).await? {
+            "AUTH" => match auth(wire, verifier, &command.rest).await? {
                 Some(attempt) => attempt,
                 None => {
-                    wire.say("-ERR Only PLAIN here\r\n");
+                    wire.say("-ERR No such mechanism here\r\n");
                     continue;
                 }
             },
@@ -154,16 +157,23 @@ async fn authorization<S: Stream>(
     Ok(None)
 }
 
-/// `AUTH PLAIN [initial-response]`, RFC 5034; `None` for another mechanism.
-async fn auth_plain<S: Stream>(
+fn mechanisms(verifier: &dyn Verifier) -> &'static [&'static str] {
+    if verifier.takes_tokens() {
+        &["PLAIN", "XOAUTH2", "OAUTHBEARER"]
+    } else {
+        &["PLAIN"]
+    }
+}
+
+/// `AUTH mechanism [initial-response]`, RFC 5034; `None` for another mechanism.
+async fn auth<S: Stream>(
     wire: &mut Wire<S>,
+    verifier: &dyn Verifier,
     rest: &[u8],
 ) -> Result<Option<Result<LoginAttempt, SaslError>>, WireError> {
     let mut words = rest.split(|&b| b == b' ').filter(|word| !word.is_empty());
-    if !words
-        .next()
-        .is_some_and(|m| m.eq_ignore_ascii_case(b"PLAIN"))
-    {
+    let mechanism = String::from_utf8_lossy(words.next().unwrap_or_default()).to_ascii_uppercase();
+    if !mechanisms(verifier).contains(&mechanism.as_str()) {
         return Ok(None);
     }
     let message = match words.next() {
@@ -176,7 +186,12 @@ async fn auth_plain<S: Stream>(
             }
         }
     };
-    Ok(Some(message.and_then(|m| sasl::plain(&m, "AUTH PLAIN"))))
+    Ok(Some(message.and_then(|message| {
+        match Bearer::named(&mechanism) {
+            Some(bearer) => bearer.attempt(&message),
+            None => sasl::plain(&message, "AUTH PLAIN"),
+        }
+    })))
 }
 
 async fn decide<S: Stream>(
@@ -194,6 +209,12 @@ async fn decide<S: Stream>(
     let mailbox = match verifier.verify(&attempt).await {
         Ok(mailbox) => mailbox,
         Err(refusal) => {
+            if bearer::is_bearer(&attempt) {
+                wire.say(b"+ ");
+                wire.say(bearer::challenge().expose());
+                wire.say(b"\r\n");
+                wire.line(SASL_LINE_MAX).await?;
+            }
             wire.say(format!("-ERR {}\r\n", refused(&refusal)));
             return Ok(None);
         }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::data::DataDecoder;
 use super::Verifier;
+use super::bearer::{self, Bearer};
 use super::mailbox::{Envelope, Mailbox, MailboxError};
 use super::wire::{Patience, Stream, Wire, WireError};
 use crate::proto::dialogue::LoginAttempt;
@@ -132,7 +133,14 @@ impl<S: Stream> Session<'_, S> {
         ];
         match &self.mailbox {
             Some(mailbox) => lines.push(format!("SIZE {}", mailbox.max_message_size())),
-            None => lines.extend(["SIZE".to_owned(), "AUTH PLAIN LOGIN".to_owned()]),
+            None => {
+                let tokens = if self.verifier.takes_tokens() {
+                    " XOAUTH2 OAUTHBEARER"
+                } else {
+                    ""
+                };
+                lines.extend(["SIZE".to_owned(), format!("AUTH PLAIN LOGIN{tokens}")]);
+            }
         }
         let last = lines.len().saturating_sub(1);
         let lines: Vec<String> = lines
@@ -222,11 +230,19 @@ impl<S: Stream> Session<'_, S> {
             return Ok(());
         }
         let mut words = rest.split(|&b| b == b' ').filter(|word| !word.is_empty());
-        let mechanism = words.next().unwrap_or_default().to_ascii_uppercase();
+        let mechanism = String::from_utf8_lossy(words.next().unwrap_or_default()).to_uppercase();
         let initial = words.next();
-        let attempt = match mechanism.as_slice() {
-            b"PLAIN" => self.auth_plain(initial).await?,
-            b"LOGIN" => self.auth_login(initial).await?,
+        let bearer = Bearer::named(&mechanism).filter(|_| self.verifier.takes_tokens());
+        let attempt = match (mechanism.as_str(), bearer) {
+            ("PLAIN", _) => self
+                .message(initial)
+                .await?
+                .and_then(|message| sasl::plain(&message, "AUTH PLAIN")),
+            ("LOGIN", _) => self.auth_login(initial).await?,
+            (_, Some(bearer)) => self
+                .message(initial)
+                .await?
+                .and_then(|message| bearer.attempt(&message)),
             _ => {
                 self.wire.say("504 5.5.4 No such mechanism\r\n");
                 return Ok(());
@@ -248,21 +264,27 @@ impl<S: Stream> Session<'_, S> {
             }
             Err(refusal) => {
                 self.failures += 1;
+                if bearer::is_bearer(&attempt) {
+                    self.wire.say(b"334 ");
+                    self.wire.say(bearer::challenge().expose());
+                    self.wire.say(b"\r\n");
+                    self.wire.line(SASL_LINE_MAX).await?;
+                }
                 self.wire.say(format!("{}\r\n", refused(&refusal)));
             }
         }
         Ok(())
     }
 
-    async fn auth_plain(
+    /// The initial response, RFC 4954 section 4, or what answers an empty challenge.
+    async fn message(
         &mut self,
         initial: Option<&[u8]>,
-    ) -> Result<Result<LoginAttempt, SaslError>, WireError> {
-        let message = match initial {
-            Some(initial) => sasl::decode(initial),
-            None => self.challenge("").await?,
-        };
-        Ok(message.and_then(|message| sasl::plain(&message, "AUTH PLAIN")))
+    ) -> Result<Result<crate::secret::Secret, SaslError>, WireError> {
+        match initial {
+            Some(initial) => Ok(sasl::decode(initial)),
+            None => self.challenge("").await,
+        }
     }
 
     /// The user name may come with the command (PROTOCOL A.4: copiers and backup programs do that).

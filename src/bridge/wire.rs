@@ -82,6 +82,29 @@ impl<S: Stream> Wire<S> {
         }
     }
 
+    /// Lines up to an empty one, which is taken too; `None` when they have more than `max` octets together. Empty lines
+    /// before the first are passed over (RFC 9112 section 2.2).
+    pub async fn head(&mut self, max: usize) -> Result<Option<Vec<Bytes>>, WireError> {
+        let mut lines = Vec::new();
+        let mut left = max;
+        loop {
+            let Line::Complete(line) = self.line(left).await? else {
+                return Ok(None);
+            };
+            if line.is_empty() && !lines.is_empty() {
+                return Ok(Some(lines));
+            }
+            // At least one for each, so that empty ones end too.
+            match left.checked_sub(line.len() + 1) {
+                Some(rest) => left = rest,
+                None => return Ok(None),
+            }
+            if !line.is_empty() {
+                lines.push(line);
+            }
+        }
+    }
+
     /// The next line if it is here already.
     pub fn buffered_line(&mut self, max: usize) -> Option<Line> {
         self.lines.next(max)

@@ -8,12 +8,14 @@ use super::args::{AccountAddArguments, AccountArguments, AccountCommand, ListArg
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
-use super::{passwords, prompt, settings};
+use super::status::standing;
+use super::{passwords, prompt, settings, sign_in};
 use crate::config::edit::{NewAccount, new_file, with_account, without_account, write};
 use crate::config::runtime::{Account, AccountAuth, Config, SecretSource};
 use crate::config::{Found, LoadRequest, Loaded, load};
 use crate::protocol::Protocol;
 use crate::secret::Secret;
+use crate::web::GrantView;
 
 /// Does what was asked with accounts.
 pub(crate) fn account(context: &Context, command: AccountCommand) -> Result<Exit, CliError> {
@@ -151,11 +153,12 @@ fn ask_for_provider_password(loaded: &Loaded, account: &Account) -> Result<Secre
 fn list(context: &Context, arguments: &ListArguments) -> Result<Exit, CliError> {
     let loaded = context.load()?;
     let accounts = &loaded.config.accounts.all;
+    let grants = super::block_on(sign_in::grant_views(context, &loaded.config))??;
     let mut out = context.out();
     if arguments.json {
         let documents: Vec<_> = accounts
             .iter()
-            .map(|account| settings::document(&loaded.config, account))
+            .map(|account| settings::document(&loaded.config, account, grant_of(account, &grants)))
             .collect();
         super::print_json(&mut out, &documents)?;
         return Ok(Exit::Ok);
@@ -170,13 +173,15 @@ fn list(context: &Context, arguments: &ListArguments) -> Result<Exit, CliError> 
         let mut protocols: Vec<_> = account.endpoints.keys().collect();
         protocols.sort();
         let names: Vec<_> = protocols.into_iter().map(|p| p.name()).collect();
-        writeln!(
-            out,
-            "{:32} {:16} {}",
+        let standing = grant_of(account, &grants).map(standing);
+        let line = format!(
+            "{:32} {:16} {:14} {}",
             account.address,
             account.provider,
-            names.join(" ")
-        )?;
+            names.join(" "),
+            standing.unwrap_or_default()
+        );
+        writeln!(out, "{}", line.trim_end())?;
     }
     Ok(Exit::Ok)
 }
@@ -184,8 +189,21 @@ fn list(context: &Context, arguments: &ListArguments) -> Result<Exit, CliError> 
 fn show(context: &Context, arguments: &AccountArguments) -> Result<Exit, CliError> {
     let loaded = context.load()?;
     let account = find(&loaded.config, &arguments.address)?;
-    settings::write(&mut context.out(), &loaded.config, &account)?;
+    let grants = super::block_on(sign_in::grant_views(context, &loaded.config))??;
+    let mut out = context.out();
+    settings::write(&mut out, &loaded.config, &account)?;
+    if let Some(grant) = grant_of(&account, &grants) {
+        writeln!(out, "  at the provider: {}", standing(grant))?;
+    }
     Ok(Exit::Ok)
+}
+
+/// How the grant that serves `account` stands, where it has one.
+fn grant_of<'a>(account: &Account, grants: &'a [GrantView]) -> Option<&'a GrantView> {
+    let AccountAuth::OAuth(grant) = &account.auth else {
+        return None;
+    };
+    grants.iter().find(|view| view.name == grant.name)
 }
 
 fn remove(context: &Context, arguments: &AccountArguments) -> Result<Exit, CliError> {

@@ -43,6 +43,13 @@ pub(crate) enum Command {
     /// Add, list, show and remove accounts.
     #[command(subcommand)]
     Account(AccountCommand),
+    /// Sign in to an account that uses OAuth, in a browser.
+    ///
+    /// Works while the service runs and without it. Opens the system's browser where there is one, and prints the address
+    /// in any case.
+    SignIn(SignInArguments),
+    /// Revoke the sign-in of an account and forget its tokens.
+    SignOut(AccountArguments),
     /// Make, list and revoke the local passwords that mail programs log in with.
     #[command(subcommand)]
     Password(PasswordCommand),
@@ -142,6 +149,25 @@ pub(crate) struct PasswordSource {
 pub(crate) struct AccountArguments {
     /// The account's address or one of its login names.
     pub(crate) address: String,
+}
+
+/// `sign-in`
+#[derive(Debug, Args)]
+pub(crate) struct SignInArguments {
+    /// The account's address or one of its login names.
+    pub(crate) address: String,
+    /// Show a code to type in on any other device, where the provider has that.
+    #[arg(long)]
+    pub(crate) device: bool,
+    /// Use a browser on another machine: print the address to open, and ask for the one it ends at.
+    #[arg(long, conflicts_with = "device")]
+    pub(crate) paste: bool,
+    /// Only print the address to open.
+    #[arg(long)]
+    pub(crate) no_browser: bool,
+    /// Print one JSON document at the end; what to do is told on standard error.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Lists that a script may read.

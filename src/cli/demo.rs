@@ -1,7 +1,7 @@
 //! `mailsluice demo`: a provider inside this process, the real proxy in front of it, and what to type into a mail
 //! program. `--check` does what the printed lines say.
 //!
-//! Nothing stays: the mailbox is in memory, and the store with the local password is in a folder that goes at the end.
+//! Nothing stays: the mailboxes are in memory, and the store with local passwords and tokens is in a folder that goes at the end.
 
 mod check;
 mod client;
@@ -10,6 +10,7 @@ mod proxy;
 mod settings;
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use self::check::CheckError;
 use self::proxy::{Ports, Proxy, ProxyError};
@@ -20,6 +21,7 @@ use super::exit::Exit;
 use super::logging;
 use crate::bridge::provider::{Provider, ProviderError};
 use crate::config::runtime::LogSettings;
+use crate::web::{Desk, Reply, Request, Way};
 
 /// Why the demo did not work.
 #[derive(Debug, thiserror::Error)]
@@ -52,29 +54,86 @@ pub(crate) fn demo(arguments: &DemoArguments) -> Result<Exit, CliError> {
 async fn run(check: bool, ports: Ports, out: &mut impl Write) -> Result<(), DemoError> {
     let provider = Provider::start().await?;
     let proxy = Proxy::start(&provider, ports).await?;
+    let [password, token_users] = proxy.local_passwords();
+    let addresses = proxy.addresses();
     let settings = Settings {
-        addresses: proxy.addresses(),
+        addresses: addresses.clone(),
         user: Provider::USER,
-        password: proxy.local_password(),
+        password,
+    };
+    let signed_in = Settings {
+        addresses,
+        user: Provider::TOKEN_USER,
+        password: token_users,
     };
     let outcome = if check {
-        check::run(&settings, &*provider.mailbox(), out)
-            .await
-            .map_err(DemoError::from)
+        check_all(&provider, &proxy, &settings, &signed_in, out).await
     } else {
-        show(&settings, out).await
+        show(&proxy, &settings, &signed_in, out).await
     };
     proxy.stop().await;
     provider.stop().await;
     outcome
 }
 
-async fn show(settings: &Settings<'_>, out: &mut impl Write) -> Result<(), DemoError> {
+async fn check_all(
+    provider: &Provider,
+    proxy: &Proxy,
+    settings: &Settings<'_>,
+    signed_in: &Settings<'_>,
+    out: &mut impl Write,
+) -> Result<(), DemoError> {
+    check::run(settings, &*provider.mailbox(), out).await?;
+    check::run_signed_in(signed_in, provider, proxy.desk(), out).await?;
+    writeln!(out, "all well")?;
+    Ok(())
+}
+
+async fn show(
+    proxy: &Proxy,
+    settings: &Settings<'_>,
+    signed_in: &Settings<'_>,
+    out: &mut impl Write,
+) -> Result<(), DemoError> {
     writeln!(out, "{settings}")?;
-    writeln!(out, "Sessions are told below. Ctrl-C stops the demo.")?;
-    out.flush()?;
+    let password = String::from_utf8_lossy(signed_in.password.expose());
+    writeln!(
+        out,
+        "A second mailbox is opened by tokens. Its program has the same settings, with\n\n  \
+         user name  {}\n  password   {password}\n\nand somebody has to sign in to it once, in a browser:\n",
+        signed_in.user,
+    )?;
+    tokio::select! {
+        told = invite(proxy.desk(), signed_in.user, out) => told?,
+        () = interrupted() => return Ok(()),
+    }
     interrupted().await;
     Ok(())
+}
+
+/// Prints where to sign in until somebody has; each address works for some minutes.
+async fn invite(desk: &Arc<Desk>, user: &str, out: &mut impl Write) -> Result<(), DemoError> {
+    let mut visit = desk.visit();
+    loop {
+        let request = Request::SignIn {
+            account: user.to_owned(),
+            way: Way::Configured,
+        };
+        let Reply::Open { url, .. } = visit.answer(request).await else {
+            writeln!(out, "  (signing in does not work now)\n")?;
+            return Ok(());
+        };
+        writeln!(out, "  {url}\n")?;
+        writeln!(out, "Sessions are told below. Ctrl-C stops the demo.")?;
+        out.flush()?;
+        match visit.answer(Request::Wait).await {
+            Reply::Done { grant } => {
+                writeln!(out, "{grant} is signed in.")?;
+                return Ok(());
+            }
+            _ => writeln!(out, "Nobody signed in. A new address:\n")?,
+        }
+    }
 }
 
 /// Ctrl-C or SIGTERM. Without a handler a signal ends the process, which serves as well but leaves the folder behind.
@@ -107,7 +166,8 @@ mod tests {
         let mut out = Vec::new();
         run(true, any_port, &mut out).await.unwrap();
         let told = String::from_utf8(out).unwrap();
-        assert_eq!(told.lines().count(), 5, "{told}");
+        assert_eq!(told.lines().count(), 16, "{told}");
+        assert!(told.contains("the token was over"), "{told}");
         assert!(told.ends_with("all well\n"), "{told}");
     }
 }

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use super::exit::Exit;
 use crate::auth::PasswordError;
+use crate::auth::oauth::OAuthError;
 use crate::config::Problems;
 use crate::config::edit::EditError;
 use crate::store::StoreError;
+use crate::web::{CallbackError, Failure};
 
 /// A command that failed. Its text is for the person who typed it.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +51,15 @@ pub(crate) enum CliError {
     #[cfg(unix)]
     #[error(transparent)]
     Control(#[from] crate::web::ControlError),
+    /// A sign-in or sign-out that did not come to its end.
+    #[error("{why}")]
+    SignIn { kind: Failure, why: String },
+    /// OAuth.
+    #[error(transparent)]
+    OAuth(#[from] OAuthError),
+    /// The callback listener.
+    #[error(transparent)]
+    Callback(#[from] CallbackError),
     /// The log filter cannot be understood.
     #[error("log.filter = \"{filter}\" is no filter; write \"info\" or \"mailsluice=debug\"")]
     LogFilter {
@@ -97,6 +108,12 @@ impl CliError {
             Self::NoAccount { .. } | Self::NoPassword { .. } | Self::NoProvider { .. } => {
                 Exit::NoInput
             }
+            Self::SignIn { kind, .. } => match kind {
+                Failure::NoAccount => Exit::NoInput,
+                Failure::Refused => Exit::NoPerm,
+                Failure::Unavailable | Failure::NotUnderstood => Exit::Unavailable,
+            },
+            Self::OAuth(_) | Self::Callback(_) => Exit::Unavailable,
             Self::Mismatch | Self::NoSecret | Self::Password(_) => Exit::DataErr,
             Self::Edit(_) | Self::Write { .. } => Exit::CantCreat,
             Self::Store(_) | Self::Io(_) => Exit::IoErr,

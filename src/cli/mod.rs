@@ -18,6 +18,8 @@ mod prompt;
 mod providers;
 mod run;
 mod settings;
+mod sign_in;
+mod sign_ins;
 mod status;
 
 use std::error::Error;
@@ -63,6 +65,8 @@ fn dispatch(arguments: Arguments) -> Result<Exit, CliError> {
         Command::Check(arguments) => check::check(&context, &arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Account(command) => accounts::account(&context, command),
+        Command::SignIn(arguments) => sign_in::sign_in(&context, &arguments),
+        Command::SignOut(arguments) => sign_in::sign_out(&context, &arguments),
         Command::Password(command) => passwords::password(&context, command),
         Command::Providers(arguments) => providers::providers(&context, &arguments),
         Command::Status(arguments) => status::status(&context, &arguments),

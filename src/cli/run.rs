@@ -6,12 +6,14 @@ use std::time::Instant;
 use super::context::{Context, ports};
 use super::error::CliError;
 use super::exit::Exit;
+use super::sign_ins::SignIns;
 use super::{harden, logging};
 use crate::auth::Authenticator;
+use crate::auth::oauth::Tokens;
 use crate::config::Loaded;
 use crate::config::runtime::Config;
 use crate::relay::Service;
-use crate::web::{ListenerView, Status};
+use crate::web::{Desk, ListenerView, Status};
 
 /// Runs until a signal ends it.
 pub(crate) fn run(context: &Context) -> Result<Exit, CliError> {
@@ -25,31 +27,39 @@ async fn serve(context: &Context, loaded: Loaded) -> Result<Exit, CliError> {
     // Before anything is opened: a signal during the start must not be lost.
     let mut signals = Signals::listen()?;
     let store = context.store(&loaded.config).await?;
+    let tokens = Tokens::new(store.clone())?;
     let authenticator = Arc::new(Authenticator::new(store.clone()));
     let config = Arc::clone(&loaded.config);
     let mut service = Service::start(Arc::clone(&config), Arc::clone(&authenticator))
         .map_err(|errors| ports(&loaded, &errors))?;
-    let _control = open_control(&config, &service).await?;
+    let sign_ins = SignIns::start(tokens, service.overview()).await?;
+    let _control = open_control(&config, &service, sign_ins.desk()).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         accounts = config.accounts.all.len(),
         "ready"
     );
     while let Signal::Reload = signals.next().await {
-        reload(context, &authenticator, &mut service);
+        reload(context, &authenticator, &mut service, &sign_ins).await;
     }
     tracing::info!(open = service.overview().registry().open(), "stopping");
     let by_themselves = tokio::select! {
         by_themselves = service.drain() => by_themselves,
         () = signals.stop_again() => false,
     };
+    sign_ins.stop().await;
     store.close().await;
     tracing::info!(by_themselves, "stopped");
     Ok(Exit::Ok)
 }
 
 /// A configuration with a mistake changes nothing: the old one goes on.
-fn reload(context: &Context, authenticator: &Authenticator, service: &mut Service) {
+async fn reload(
+    context: &Context,
+    authenticator: &Authenticator,
+    service: &mut Service,
+    sign_ins: &SignIns,
+) {
     let reloaded = context.load_for_service().and_then(|loaded| {
         let config = Arc::clone(&loaded.config);
         service
@@ -60,6 +70,10 @@ fn reload(context: &Context, authenticator: &Authenticator, service: &mut Servic
         Ok(()) => {
             authenticator.reloaded();
             tracing::info!("configuration read again");
+            // Mail goes on without it; the next sign-in tries again and says why it cannot.
+            if let Err(error) = sign_ins.open_callback().await {
+                tracing::error!(cause = %error, reason = %error.source, "no callback listener");
+            }
         }
         Err(error) => tracing::error!(cause = %error, "the old configuration stays"),
     }
@@ -69,10 +83,11 @@ fn reload(context: &Context, authenticator: &Authenticator, service: &mut Servic
 async fn open_control(
     config: &Config,
     service: &Service,
+    desk: &Arc<Desk>,
 ) -> Result<crate::web::ControlSocket, CliError> {
     let started = Instant::now();
     let overview = service.overview();
-    let status = move || Status {
+    let status = move |grants| Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         up_s: started.elapsed().as_secs(),
@@ -85,14 +100,20 @@ async fn open_control(
             })
             .collect(),
         accounts: overview.accounts(),
+        grants,
         connections: overview.registry().total(),
         sessions: overview.registry().view(),
     };
-    Ok(crate::web::ControlSocket::open(&config.state_dir, status).await?)
+    let (desk, status) = (Arc::clone(desk), Arc::new(status));
+    Ok(crate::web::ControlSocket::open(&config.state_dir, desk, status).await?)
 }
 
 #[cfg(not(unix))]
-async fn open_control(_config: &Config, _service: &Service) -> Result<(), CliError> {
+async fn open_control(
+    _config: &Config,
+    _service: &Service,
+    _desk: &Arc<Desk>,
+) -> Result<(), CliError> {
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::config::runtime::{Account, AccountAuth, Config, Listener, ListenerTls, Pin};
 use crate::protocol::Protocol;
+use crate::web::GrantView;
 
 /// The listeners of `config` that serve `account`, one for each protocol that is on: loopback first, IPv4 first, since
 /// old programs know no other.
@@ -56,7 +57,7 @@ pub(crate) fn write(out: &mut impl Write, config: &Config, account: &Account) ->
 }
 
 /// The same for scripts.
-pub(crate) fn document(config: &Config, account: &Account) -> Value {
+pub(crate) fn document(config: &Config, account: &Account, grant: Option<&GrantView>) -> Value {
     let listeners: Vec<_> = serving(config, account)
         .map(|listener| {
             json!({
@@ -72,6 +73,7 @@ pub(crate) fn document(config: &Config, account: &Account) -> Value {
         "login_names": account.login_names,
         "provider": account.provider,
         "passthrough": matches!(account.auth, AccountAuth::Passthrough),
+        "grant": grant,
         "listeners": listeners,
     })
 }

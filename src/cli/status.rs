@@ -7,12 +7,15 @@ use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use crate::relay::SessionView;
-use crate::web::Status;
+use crate::web::{GrantView, Status};
 
 /// Asks the service over its control socket and prints the answer.
 pub(crate) fn status(context: &Context, arguments: &StatusArguments) -> Result<Exit, CliError> {
     let state_dir = &context.load()?.config.state_dir;
-    let status = super::block_on(crate::web::ask(state_dir))??;
+    let status = super::block_on(async {
+        let mut service = crate::web::ControlClient::connect(state_dir).await?;
+        service.status().await
+    })??;
     let mut out = context.out();
     if arguments.json {
         super::print_json(&mut out, &status)?;
@@ -34,6 +37,9 @@ fn write(out: &mut impl Write, status: &Status) -> std::io::Result<()> {
     )?;
     for listener in &status.listeners {
         writeln!(out, "  {:5} {}", listener.protocol, listener.address)?;
+    }
+    for grant in &status.grants {
+        writeln!(out, "  {:32} {}", grant.name, standing(grant))?;
     }
     if status.sessions.is_empty() {
         return writeln!(out, "no open sessions");
@@ -62,6 +68,20 @@ fn line(session: &SessionView) -> String {
         bytes(session.bytes_down),
         duration(session.age_s)
     )
+}
+
+/// How a grant stands, as people say it.
+pub(super) fn standing(grant: &GrantView) -> String {
+    let why = grant.why.as_deref().unwrap_or("no reason is known");
+    match grant.state.as_str() {
+        "empty" => format!("not signed in: mailsluice sign-in {}", grant.name),
+        "pending" => "a sign-in is under way".to_owned(),
+        "active" => "signed in".to_owned(),
+        "refreshing" => "signed in, renewing".to_owned(),
+        "failing" => format!("signed in, but cannot be renewed now: {why}"),
+        "needs-sign-in" => format!("needs mailsluice sign-in {}: {why}", grant.name),
+        other => other.to_owned(),
+    }
 }
 
 /// Seconds as people say them.

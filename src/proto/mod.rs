@@ -11,10 +11,12 @@
 //! | `watch.rs` | after login: passes bytes, acts only where something must change | both |
 //!
 //! What they share is here: [`dialogue`] (inputs, actions, traits), [`flow`] (what a watch wants done), [`lines`] (the
-//! line buffer), [`sasl`], [`refusal`] (why a login fails), [`text`] (a peer's words, made safe).
+//! line buffer), [`sasl`], [`refusal`] (why a login fails), [`text`] (a peer's words, made safe). [`http`] is for the one
+//! page that a browser is sent back to after a sign-in.
 
 pub mod dialogue;
 pub mod flow;
+pub mod http;
 pub mod imap;
 pub mod lines;
 pub mod pop3;

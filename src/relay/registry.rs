@@ -43,7 +43,7 @@ struct Known {
 }
 
 /// A session at one moment, for people and scripts.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionView {
     /// Its number, the same as in the log.
     pub conn: u64,

@@ -58,6 +58,11 @@ impl Overview {
         self.addresses.load().to_vec()
     }
 
+    /// The configuration it works by.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
     /// How many accounts are configured.
     pub fn accounts(&self) -> usize {
         self.config.load().accounts.all.len()

@@ -1,4 +1,4 @@
-//! What must survive a restart: local passwords and stored provider secrets, in one SQL schema.
+//! What must survive a restart: local passwords, stored provider secrets and OAuth grants, in one SQL schema.
 //!
 //! SQLite is embedded. The schema and the statements are those PostgreSQL runs too (TEXT, BIGINT, `$1`, `ON CONFLICT`);
 //! what is SQLite's own is in this file: how the file is opened. Secret columns are encrypted row by row (`seal`) with
@@ -12,6 +12,7 @@
 
 mod error;
 mod files;
+mod grants;
 mod key;
 mod keyring;
 mod local_passwords;
@@ -33,6 +34,7 @@ use crate::config::runtime::StoreSettings;
 
 pub use self::error::StoreError;
 pub use self::files::{open_to_others, read_bounded};
+pub use self::grants::StoredGrant;
 pub use self::key::systemd_credential;
 pub use self::keyring::{KeyringError, read as read_keyring};
 pub use self::local_passwords::{LocalPassword, NAME_MAX, PasswordKind};

@@ -51,7 +51,8 @@ impl Store {
 
     async fn holds_secrets(&self) -> Result<bool, StoreError> {
         let rows: i64 = sqlx::query_scalar(
-            "SELECT (SELECT COUNT(*) FROM local_password) + (SELECT COUNT(*) FROM stored_secret)",
+            "SELECT (SELECT COUNT(*) FROM local_password) + (SELECT COUNT(*) FROM stored_secret)
+             + (SELECT COUNT(*) FROM oauth_grant)",
         )
         .fetch_one(&self.pool)
         .await

@@ -18,7 +18,7 @@ pub(crate) fn settings(folder: &Path) -> StoreSettings {
     }
 }
 
-async fn fresh() -> (tempfile::TempDir, Store) {
+pub(super) async fn fresh() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&settings(folder.path())).await.unwrap();
     (folder, store)

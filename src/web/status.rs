@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::GrantView;
 use crate::relay::SessionView;
 
 /// The service at one moment. Holds no secret and nothing of any mail.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The program's version.
     pub version: String,
@@ -17,6 +18,8 @@ pub struct Status {
     pub listeners: Vec<ListenerView>,
     /// How many accounts are configured.
     pub accounts: usize,
+    /// How the OAuth grants stand.
+    pub grants: Vec<GrantView>,
     /// How many connections there have been.
     pub connections: u64,
     /// The open sessions, oldest first.

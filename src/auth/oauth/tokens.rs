@@ -1,24 +1,45 @@
 //! [`Tokens`]: access tokens on demand and in the background, one request however many wait.
 
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
+use aws_lc_rs::rand;
+use dashmap::DashMap;
+use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::AccessToken;
+use super::clock::{Clock, system_time};
 use super::error::OAuthError;
+use super::flight::{self, For};
+use super::grants::Issuers;
+use super::refusals;
 use super::sign_in::SignIns;
+use super::slot::{Slot, bound, locked};
+use crate::auth::token::{ANY, Ask, Audience, Kept, Standing};
 use crate::config::oauth::Grant;
-use crate::proto::refusal::{Cause, Refusal};
+use crate::proto::refusal::Refusal;
 use crate::protocol::Protocol;
 use crate::store::Store;
 
 /// The tokens of all grants. Cheap to clone; clones share everything.
 #[derive(Clone)]
 pub struct Tokens {
-    _store: Store,
+    core: Arc<Core>,
     sign_ins: Arc<SignIns>,
 }
+
+/// What requests and sign-ins share.
+pub(super) struct Core {
+    pub(super) store: Store,
+    pub(super) issuers: Issuers,
+    pub(super) clock: Clock,
+    slots: DashMap<String, Arc<Slot>>,
+    listener: Mutex<Option<Listener>>,
+}
+
+type Listener = Arc<dyn Fn(&Grant, &str) + Send + Sync>;
 
 /// How a grant stands, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +53,7 @@ pub enum GrantState {
         /// When the token ends that ends first.
         until: SystemTime,
     },
-    /// A token request is under way, here or in another process.
+    /// A token request is under way.
     Refreshing,
     /// Token requests fail for a reason that no sign-in mends: the issuer is down, or refuses our client. Tried again.
     Failing {
@@ -55,44 +76,115 @@ pub enum GrantState {
 impl Tokens {
     /// Tokens kept in `store`, with an HTTP client of their own.
     pub fn new(store: Store) -> Result<Self, OAuthError> {
+        let core = Arc::new(Core {
+            issuers: Issuers::new(store.clone())?,
+            store,
+            clock: Clock::new(),
+            slots: DashMap::new(),
+            listener: Mutex::new(None),
+        });
         Ok(Self {
-            _store: store,
-            sign_ins: Arc::default(),
+            sign_ins: Arc::new(SignIns::new(Arc::clone(&core))),
+            core,
         })
     }
 
     /// An access token of `grant` for `protocol`.
     ///
-    /// From memory in microseconds; otherwise by one request to the issuer, however many tasks and processes ask.
+    /// From memory in microseconds; otherwise by one request to the issuer, however many tasks and processes ask, within
+    /// 20 s.
     pub async fn access_token(
         &self,
         grant: &Arc<Grant>,
-        _protocol: Protocol,
+        protocol: Protocol,
     ) -> Result<AccessToken, Refusal> {
-        let text = format!("sign in: mailsluice sign-in {}", grant.name);
-        Err(Refusal::new(Cause::SignInNeeded, "token", text))
+        let slot = self.core.slot(grant);
+        let audience = audience(grant, protocol);
+        let now = self.core.clock.now();
+        slot.touch(audience, now);
+        let mut ask = slot.life().ask(audience, now);
+        if !slot.is_loaded() || matches!(ask, Ask::SignIn(_)) {
+            // A person may have signed in by another process.
+            let synced = slot.sync(&self.core.store).await;
+            synced.map_err(|error| refusals::store(grant, &error))?;
+            ask = slot.life().ask(audience, now);
+        }
+        if let Ask::SignIn(None) = ask {
+            self.core.tell_empty(&slot, grant);
+        }
+        if !matches!(ask, Ask::Request) {
+            return refusals::token_of(grant, ask);
+        }
+        let flight = flight::join(&self.core, &slot, grant, audience, For::Login);
+        match tokio::time::timeout(LOGIN_WAIT, flight).await {
+            Ok(result) => result,
+            Err(_) => Err(refusals::too_slow(grant)),
+        }
     }
 
     /// The upstream refused the access token of that generation: the next [`Tokens::access_token`] gets a new one, once.
-    pub fn rejected(&self, _grant: &Grant, _protocol: Protocol, _generation: u64) {}
+    pub fn rejected(&self, grant: &Grant, protocol: Protocol, generation: u64) {
+        let slot = self.core.slot(grant);
+        let now = self.core.clock.now();
+        slot.life()
+            .rejected(audience(grant, protocol), generation, now);
+    }
 
     /// Renews tokens before they end, and keeps idle grants alive, until `stop`. `grants` is asked in each round.
+    ///
+    /// It looks at the clock every few seconds instead of sleeping until a token is due, so a suspend or a clock that is
+    /// set makes nothing late.
     pub async fn keep_fresh(
         &self,
-        _grants: impl Fn() -> Vec<Arc<Grant>> + Send + Sync,
+        grants: impl Fn() -> Vec<Arc<Grant>> + Send + Sync,
         stop: CancellationToken,
     ) {
-        stop.cancelled().await;
+        for round in 0u64.. {
+            let sync = round % SYNC_EVERY == 0;
+            let rounds = futures_util::stream::iter(grants())
+                .for_each_concurrent(AT_ONCE, |grant| self.freshen(grant, sync));
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = rounds => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(ROUND) => {}
+            }
+        }
     }
 
     /// How `grant` stands.
-    pub async fn state(&self, _grant: &Grant) -> GrantState {
-        GrantState::Empty
+    pub async fn state(&self, grant: &Grant) -> GrantState {
+        let slot = self.core.slot(grant);
+        if let Err(error) = slot.sync(&self.core.store).await {
+            let now = SystemTime::now();
+            return GrantState::Failing {
+                since: now,
+                why: crate::auth::refusals::words(&error),
+                retry_at: now,
+            };
+        }
+        let standing = slot.life().standing(self.core.clock.now());
+        standing.into()
     }
 
-    /// Revokes what was granted (RFC 7009) where the issuer can, then forgets it.
-    pub async fn sign_out(&self, _grant: &Arc<Grant>) -> Result<(), OAuthError> {
-        Ok(())
+    /// Revokes what was granted (RFC 7009) where the issuer can, then forgets it. It is forgotten also where the issuer
+    /// could not be told; the error says so then.
+    pub async fn sign_out(&self, grant: &Arc<Grant>) -> Result<(), OAuthError> {
+        let slot = self.core.slot(grant);
+        // A row that does not open can still be deleted.
+        let synced = slot.sync(&self.core.store).await;
+        let refresh = slot.life().refresh_token().cloned();
+        let revoked = match (&synced, refresh) {
+            (Ok(()), Some(refresh)) => self.core.issuers.revoke(grant, &refresh).await,
+            _ => Ok(false),
+        };
+        self.core.store.delete_grant(&grant.name).await?;
+        let mut life = slot.life();
+        *life = life.adopt(0, Kept::default());
+        drop(life);
+        revoked.map(|_| ())
     }
 
     /// The sign-ins under way.
@@ -100,6 +192,136 @@ impl Tokens {
         &self.sign_ins
     }
 
-    /// `listener` is told the grant and why, once for each time that a sign-in becomes necessary.
-    pub fn on_needed(&self, _listener: impl Fn(&Grant, &str) + Send + Sync + 'static) {}
+    /// `listener` is told the grant and why, once for each time that a sign-in becomes necessary. It must not block.
+    pub fn on_needed(&self, listener: impl Fn(&Grant, &str) + Send + Sync + 'static) {
+        *locked(&self.core.listener) = Some(Arc::new(listener));
+    }
+
+    async fn freshen(&self, grant: Arc<Grant>, sync: bool) {
+        let slot = self.core.slot(&grant);
+        if (sync || !slot.is_loaded())
+            && let Err(error) = slot.sync(&self.core.store).await
+        {
+            let cause = crate::auth::refusals::words(&error);
+            tracing::error!(grant = grant.name, cause, "cannot read tokens");
+            return;
+        }
+        if grant.flow.needs_person() && slot.life().is_empty() {
+            self.core.tell_empty(&slot, &grant);
+        }
+        for audience in audiences(&grant) {
+            let now = self.core.clock.now();
+            if slot.life().due(audience, slot.in_use(audience, now), now) {
+                // What comes of it is logged where it is known.
+                let flight = flight::join(&self.core, &slot, &grant, audience, For::Background);
+                let _ = flight.await;
+            }
+        }
+    }
+
+    /// Lets time pass in tests.
+    #[cfg(test)]
+    pub(super) fn advance(&self, seconds: i64) {
+        self.core.clock.advance(seconds);
+    }
 }
+
+impl Core {
+    /// The slot of `grant`; a new one where the settings lead to another issuer or client now.
+    pub(super) fn slot(&self, grant: &Grant) -> Arc<Slot> {
+        let bound = bound(grant);
+        if let Some(slot) = self.slots.get(&grant.name)
+            && slot.bound == bound
+        {
+            return Arc::clone(&slot);
+        }
+        let slot = Arc::new(Slot::new(grant, self.clock.now()));
+        self.slots.insert(grant.name.clone(), Arc::clone(&slot));
+        slot
+    }
+
+    /// Tells the listener that a sign-in is needed.
+    pub(super) fn tell(&self, grant: &Grant, why: &str) {
+        let listener = locked(&self.listener).clone();
+        if let Some(listener) = listener {
+            listener(grant, why);
+        }
+    }
+
+    fn tell_empty(&self, slot: &Slot, grant: &Grant) {
+        if slot.life().is_empty() && !slot.told_empty.swap(true, Ordering::Relaxed) {
+            self.tell(grant, "nobody has signed in yet");
+        }
+    }
+
+    /// 128 random bits in hexadecimal: names a holder of a lease.
+    pub(super) fn random_id(&self) -> String {
+        let mut bytes = [0; 16];
+        // Without random bytes TLS has failed long before.
+        let _ = rand::fill(&mut bytes);
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// 0 to 999.
+    pub(super) fn jitter(&self) -> u32 {
+        let mut bytes = [0; 4];
+        let _ = rand::fill(&mut bytes);
+        u32::from_be_bytes(bytes) % 1_000
+    }
+}
+
+impl From<Standing> for GrantState {
+    fn from(standing: Standing) -> Self {
+        match standing {
+            Standing::Empty => Self::Empty,
+            Standing::Pending => Self::Pending,
+            Standing::Active { until } => Self::Active {
+                until: system_time(until),
+            },
+            Standing::Refreshing => Self::Refreshing,
+            Standing::Failing(trouble) => Self::Failing {
+                since: system_time(trouble.since),
+                why: trouble.why,
+                retry_at: system_time(trouble.retry_at),
+            },
+            Standing::NeedsSignIn(ended) => Self::NeedsSignIn {
+                since: system_time(ended.since),
+                why: ended.why,
+            },
+        }
+    }
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokens").finish_non_exhaustive()
+    }
+}
+
+/// What a token for `protocol` is kept under.
+pub(super) fn audience(grant: &Grant, protocol: Protocol) -> Audience {
+    match grant.scopes.separate {
+        true => protocol.name(),
+        false => ANY,
+    }
+}
+
+fn audiences(grant: &Grant) -> Vec<Audience> {
+    if !grant.scopes.separate {
+        return vec![ANY];
+    }
+    let protocols = grant.scopes.by_protocol.keys();
+    protocols.map(|protocol| protocol.name()).collect()
+}
+
+/// How long a login waits for a token; it has 25 s in all.
+const LOGIN_WAIT: Duration = Duration::from_secs(20);
+
+/// How often the background looks at the clock: a sixth of the shortest lead worth having.
+const ROUND: Duration = Duration::from_secs(5);
+
+/// Every so many rounds it looks at what other processes have stored: once a minute.
+const SYNC_EVERY: u64 = 12;
+
+/// Requests of the background at once: after a start with many accounts issuers see no burst.
+const AT_ONCE: usize = 8;

@@ -1,4 +1,4 @@
-//! Before login: who is there? Only CAPABILITY, NOOP, ID, LOGOUT, LOGIN and AUTHENTICATE PLAIN are answered.
+//! Before login: who is there? Only CAPABILITY, NOOP, ID, LOGOUT, LOGIN and AUTHENTICATE are answered.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use super::command::id_params;
 use super::frame::{self, Frame, Limits};
 use super::scan::{Expected, Scanner};
 use crate::bridge::Verifier;
+use crate::bridge::bearer::{self, Bearer};
 use crate::bridge::mailbox::Mailbox;
 use crate::bridge::wire::{Stream, Wire, WireError};
 use crate::proto::dialogue::LoginAttempt;
@@ -20,7 +21,8 @@ pub(super) async fn login<S: Stream>(
     wire: &mut Wire<S>,
     verifier: &dyn Verifier,
 ) -> Result<Option<Arc<dyn Mailbox>>, WireError> {
-    wire.say(format!("* OK [CAPABILITY {CAPABILITIES}] ready\r\n"));
+    let capabilities = capabilities(verifier);
+    wire.say(format!("* OK [CAPABILITY {capabilities}] ready\r\n"));
     let mut strikes = 0;
     while strikes < STRIKES_MAX {
         let step = match frame::read(wire, Limits::BEFORE_LOGIN).await? {
@@ -79,16 +81,25 @@ async fn answer<S: Stream>(
     };
     let attempt = match command {
         Command::Login(attempt) => attempt,
-        Command::Authenticate { mechanism, initial } if mechanism == "PLAIN" => {
-            authenticate_plain(wire, initial).await?
-        }
-        Command::Authenticate { .. } => {
-            wire.say(format!("{tag} NO No such mechanism here, only PLAIN\r\n"));
-            return Ok(Step::Strike);
+        Command::Authenticate { mechanism, initial } => {
+            let bearer = Bearer::named(&mechanism).filter(|_| verifier.takes_tokens());
+            match (mechanism.as_str(), bearer) {
+                ("PLAIN", _) => message(wire, initial)
+                    .await?
+                    .and_then(|message| sasl::plain(&message, "AUTHENTICATE PLAIN")),
+                (_, Some(bearer)) => message(wire, initial)
+                    .await?
+                    .and_then(|message| bearer.attempt(&message)),
+                _ => {
+                    wire.say(format!("{tag} NO No such mechanism here\r\n"));
+                    return Ok(Step::Strike);
+                }
+            }
         }
         Command::Capability => {
+            let capabilities = capabilities(verifier);
             wire.say(format!(
-                "* CAPABILITY {CAPABILITIES}\r\n{tag} OK CAPABILITY completed\r\n"
+                "* CAPABILITY {capabilities}\r\n{tag} OK CAPABILITY completed\r\n"
             ));
             return Ok(Step::Stay);
         }
@@ -129,6 +140,13 @@ async fn decide<S: Stream>(
             Ok(Step::In(mailbox))
         }
         Err(refusal) => {
+            if bearer::is_bearer(&attempt) {
+                // Whatever the client answers to it, it is refused (RFC 7628 section 3.2.3).
+                wire.say(b"+ ");
+                wire.say(bearer::challenge().expose());
+                wire.say(b"\r\n");
+                wire.line(SASL_LINE_MAX).await?;
+            }
             wire.say(format!("{tag} NO {}\r\n", words(&refusal)));
             Ok(Step::Strike)
         }
@@ -166,21 +184,23 @@ fn parse(s: &mut Scanner<'_>) -> Result<Command, Expected> {
 }
 
 /// The message from the command line, RFC 4959, or from the line behind an empty challenge.
-async fn authenticate_plain<S: Stream>(
+async fn message<S: Stream>(
     wire: &mut Wire<S>,
     initial: Option<Vec<u8>>,
-) -> Result<Result<LoginAttempt, SaslError>, WireError> {
-    let message = match initial {
-        Some(initial) => sasl::decode(&initial),
-        None => {
-            wire.say("+ \r\n");
-            match wire.line(SASL_LINE_MAX).await? {
-                Line::Complete(line) => sasl::decode(&line),
-                Line::TooLong => Err(SaslError::Base64),
-            }
-        }
-    };
-    Ok(message.and_then(|message| sasl::plain(&message, "AUTHENTICATE PLAIN")))
+) -> Result<Result<Secret, SaslError>, WireError> {
+    if let Some(initial) = initial {
+        return Ok(sasl::decode(&initial));
+    }
+    wire.say("+ \r\n");
+    Ok(match wire.line(SASL_LINE_MAX).await? {
+        Line::Complete(line) => sasl::decode(&line),
+        Line::TooLong => Err(SaslError::Base64),
+    })
+}
+
+fn capabilities(verifier: &dyn Verifier) -> String {
+    let tokens = if verifier.takes_tokens() { TOKENS } else { "" };
+    format!("IMAP4rev1 SASL-IR AUTH=PLAIN {tokens}{EXTENSIONS}")
 }
 
 /// The response code for each cause (PROTOCOL B.6) and the sentence for the person.
@@ -204,8 +224,10 @@ fn words(refusal: &Refusal) -> String {
     format!("[{code}] {}", ascii(&refusal.text))
 }
 
+const TOKENS: &str = "AUTH=XOAUTH2 AUTH=OAUTHBEARER ";
+
 /// What is there for sure, and the useful ones already: some programs ask only once (PROTOCOL A.3).
-const CAPABILITIES: &str = "IMAP4rev1 SASL-IR AUTH=PLAIN LITERAL+ ID IDLE NAMESPACE CHILDREN SPECIAL-USE UIDPLUS MOVE UNSELECT";
+const EXTENSIONS: &str = "LITERAL+ ID IDLE NAMESPACE CHILDREN SPECIAL-USE UIDPLUS MOVE UNSELECT";
 
 /// The same without what is over.
 pub(super) const AFTER_LOGIN: &str =

@@ -49,7 +49,7 @@ async fn refusals_have_their_codes() {
         "-ERR [SYS/TEMP] ",
         "-ERR the exchange was cancelled",
         "-ERR Log in first",
-        "-ERR Only PLAIN",
+        "-ERR No such mechanism",
     ] {
         assert!(heard.contains(line), "{line}: {heard}");
     }

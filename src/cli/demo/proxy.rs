@@ -1,14 +1,17 @@
 //! The real proxy in front of the embedded provider: the service that `run` starts, with a configuration made here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::folder::Folder;
+use crate::auth::oauth::{OAuthError, Tokens};
 use crate::auth::{Authenticator, PasswordError, add_generated};
-use crate::bridge::provider::Provider;
+use crate::bridge::provider::{self, Provider};
+use crate::cli::sign_ins::SignIns;
+use crate::config::oauth::{Client, ClientProof, Endpoints, Flow, Grant, Issuer, Scopes};
 use crate::config::runtime::{
     Account, AccountAuth, Accounts, Config, Endpoint, KeySource, Limits, Listener, ListenerTls,
     LogSettings, SecretSource, SignInSettings, StoreSettings, Trust,
@@ -17,12 +20,14 @@ use crate::protocol::{Protocol, TlsMode};
 use crate::relay::{Service, ServiceError};
 use crate::secret::Secret;
 use crate::store::{Store, StoreError};
+use crate::web::{CallbackError, Desk};
 
 /// The proxy at work.
 pub(super) struct Proxy {
     service: Service,
     store: Store,
-    local_password: Secret,
+    sign_ins: SignIns,
+    local_passwords: [Secret; 2],
     /// Last, so that it goes when nothing uses it any more.
     _folder: Folder,
 }
@@ -39,6 +44,12 @@ pub enum ProxyError {
     /// No local password.
     #[error("cannot make a local password")]
     Password(#[from] PasswordError),
+    /// No tokens.
+    #[error("cannot prepare OAuth")]
+    OAuth(#[from] OAuthError),
+    /// No way back from the browser.
+    #[error(transparent)]
+    Callback(#[from] CallbackError),
     /// No ports.
     #[error("no free port at {from} or the {PORTS_TRIED} after it")]
     Ports {
@@ -56,13 +67,19 @@ impl Proxy {
         let folder = Folder::make().map_err(ProxyError::Folder)?;
         let config = Arc::new(config(provider, &folder, ports)?);
         let store = Store::open(&config.store).await?;
-        let local_password = add_generated(&store, Provider::USER, "demo").await?;
+        let local_passwords = [
+            add_generated(&store, Provider::USER, "demo").await?,
+            add_generated(&store, Provider::TOKEN_USER, "demo").await?,
+        ];
+        let tokens = Tokens::new(store.clone())?;
         let authenticator = Arc::new(Authenticator::new(store.clone()));
         let service = Service::start(config, authenticator).map_err(first)?;
+        let sign_ins = SignIns::start(tokens, service.overview()).await?;
         Ok(Self {
             service,
             store,
-            local_password,
+            sign_ins,
+            local_passwords,
             _folder: folder,
         })
     }
@@ -71,19 +88,27 @@ impl Proxy {
         self.service.overview().addresses()
     }
 
-    pub(super) fn local_password(&self) -> &Secret {
-        &self.local_password
+    /// Of [`Provider::USER`] and of [`Provider::TOKEN_USER`].
+    pub(super) fn local_passwords(&self) -> &[Secret; 2] {
+        &self.local_passwords
+    }
+
+    /// Where one signs in.
+    pub(super) fn desk(&self) -> &Arc<Desk> {
+        self.sign_ins.desk()
     }
 
     pub(super) async fn stop(self) {
         self.service.drain().await;
+        self.sign_ins.stop().await;
         self.store.close().await;
     }
 }
 
 fn config(provider: &Provider, folder: &Folder, ports: Ports) -> Result<Config, ProxyError> {
     let write = |name, bytes: &[u8]| folder.write(name, bytes).map_err(ProxyError::Folder);
-    let trust = Trust::CaFile(write("ca.pem", provider.ca_pem().as_bytes())?);
+    let ca_file = write("ca.pem", provider.ca_pem().as_bytes())?;
+    let trust = Trust::CaFile(ca_file.clone());
     let password = write("app-password", provider.app_password().expose())?;
     let mut listeners = Vec::new();
     for (protocol, port) in ports {
@@ -97,7 +122,20 @@ fn config(provider: &Provider, folder: &Folder, ports: Ports) -> Result<Config, 
     }
     Ok(Config {
         listeners,
-        accounts: Accounts::new(vec![account(provider, &trust, password)]),
+        accounts: Accounts::new(vec![
+            account(
+                provider,
+                &trust,
+                Provider::USER,
+                AccountAuth::Password(SecretSource::File(password)),
+            ),
+            account(
+                provider,
+                &trust,
+                Provider::TOKEN_USER,
+                AccountAuth::OAuth(Arc::new(grant(provider, ca_file))),
+            ),
+        ]),
         store: StoreSettings {
             url: format!("sqlite:{}", folder.path().join("store.db").display()),
             key: KeySource::File(folder.path().join("store.key")),
@@ -119,23 +157,54 @@ fn config(provider: &Provider, folder: &Folder, ports: Ports) -> Result<Config, 
     })
 }
 
-fn account(provider: &Provider, trust: &Trust, password: PathBuf) -> Account {
+fn account(provider: &Provider, trust: &Trust, address: &str, auth: AccountAuth) -> Account {
     let endpoint = |protocol| Endpoint {
         host: Provider::HOST.to_owned(),
         port: provider.port(protocol),
         tls: TlsMode::Implicit,
         trust: trust.clone(),
-        user: Provider::USER.to_owned(),
+        user: address.to_owned(),
     };
     Account {
-        address: Provider::USER.to_owned(),
+        address: address.to_owned(),
         login_names: Vec::new(),
         provider: "custom".to_owned(),
-        auth: AccountAuth::Password(SecretSource::File(password)),
+        auth,
         endpoints: Protocol::ALL
             .map(|protocol| (protocol, endpoint(protocol)))
             .into_iter()
             .collect::<HashMap<_, _>>(),
+    }
+}
+
+fn grant(provider: &Provider, ca_file: PathBuf) -> Grant {
+    Grant {
+        name: Provider::TOKEN_USER.to_owned(),
+        issuer: Issuer {
+            name: "custom".to_owned(),
+            title: "the demo's provider".to_owned(),
+            identifier: Some(provider.issuer().identifier().to_owned()),
+            endpoints: Endpoints::Given {
+                authorize: provider.authorize_url(),
+                token: provider.token_url(),
+                device: None,
+                revoke: Some(provider.revoke_url()),
+            },
+            ca_file: Some(ca_file),
+            sasl: Vec::new(),
+        },
+        client: Client {
+            id: provider::Issuer::CLIENT_ID.to_owned(),
+            proof: ClientProof::None,
+            redirect_uri: None,
+        },
+        flow: Flow::AuthorizationCode,
+        scopes: Scopes {
+            common: vec!["mail".to_owned()],
+            ..Scopes::default()
+        },
+        authorize_parameters: BTreeMap::new(),
+        token_parameters: BTreeMap::new(),
     }
 }
 

@@ -1,0 +1,1 @@
+//! Sign-ins at the embedded issuer.
