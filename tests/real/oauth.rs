@@ -1,4 +1,10 @@
 //! OAuth: tokens of a real issuer at a real server.
+//!
+//! Here without the proxy's house-keeping; signing in, and what becomes of the tokens, in the files beside this one.
+
+mod kills;
+mod sign_ins;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -8,6 +8,7 @@
 //   POST /control/lenient?on=true      a used refresh token works until its successor is used, as with a grace period
 //   POST /control/expire?sub=SUB       access tokens are no longer good, refresh tokens are
 //   POST /control/revoke?sub=SUB       nothing is
+//   GET  /control/secrets              every code and token there is
 //   GET  /control/requests?sub=SUB     how many token requests gave SUB tokens, and how many failed for everybody
 
 import { createServer } from 'node:http';
@@ -122,6 +123,10 @@ function control(url) {
     case '/control/revoke':
       forget((entry) => ['AccessToken', 'RefreshToken', 'Grant'].includes(entry.model) && theirs(entry));
       return {};
+    case '/control/secrets':
+      return [...stored.entries()]
+        .filter(([, { model }]) => /Token|AuthorizationCode|DeviceCode/.test(model))
+        .map(([key]) => key.slice(key.indexOf(':') + 1));
     case '/control/requests':
       return { succeeded: succeeded.get(sub) ?? 0, failed };
     default:
