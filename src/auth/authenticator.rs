@@ -8,11 +8,13 @@ use aws_lc_rs::hmac;
 use tokio::time::Instant;
 
 use super::local_check::LocalCheck;
+use super::oauth::Tokens;
 use super::refusals;
 use super::rejections::{Fingerprint, Rejections, Target};
 use super::secrets::Secrets;
 use super::throttle::Guess;
 use crate::config::Found;
+use crate::config::oauth::Grant;
 use crate::config::runtime::{Account, AccountAuth, Config, Pin, SecretSource};
 use crate::proto::dialogue::{Credential, LoginAttempt};
 use crate::proto::refusal::Refusal;
@@ -26,6 +28,7 @@ pub struct Authenticator {
     local: LocalCheck,
     secrets: Secrets,
     rejections: Rejections,
+    tokens: Tokens,
 }
 
 /// A login attempt that may go on, and with what.
@@ -51,15 +54,18 @@ pub struct Receipt(Judged);
 enum Judged {
     Secret(Target, Fingerprint),
     Guess(Guess),
+    /// An access token, and which.
+    Token(Arc<Grant>, Protocol, u64),
 }
 
 impl Authenticator {
     /// An authenticator that has seen nothing yet.
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: Store, tokens: Tokens) -> Self {
         Self {
             local: LocalCheck::new(store.clone()),
             secrets: Secrets::new(store.clone()),
             rejections: Rejections::default(),
+            tokens,
             store,
         }
     }
@@ -67,7 +73,7 @@ impl Authenticator {
     /// Decides on `attempt` by the client at `peer`, on a listener for `protocol` bound to `pin`.
     ///
     /// Takes microseconds and a read of the store for a right password whose credential is in memory; up to 15 s longer
-    /// for those who guess, and up to 20 s longer while a source is asked.
+    /// for those who guess, and up to 20 s longer while a source or an issuer is asked.
     pub async fn check(
         &self,
         config: &Config,
@@ -84,14 +90,12 @@ impl Authenticator {
                 return Err(nobody.await);
             }
         };
-        let source = match &account.auth {
-            AccountAuth::Password(source) => source.clone(),
-            AccountAuth::Passthrough if on => {
-                return self.pass_through(account, protocol, peer, attempt).await;
+        if let AccountAuth::Passthrough = account.auth {
+            if !on {
+                return Err(refusals::protocol_off(protocol));
             }
-            AccountAuth::Passthrough => return Err(refusals::protocol_off(protocol)),
-            AccountAuth::OAuth(_) => return Err(refusals::protocol_off(protocol)),
-        };
+            return self.pass_through(account, protocol, peer, attempt).await;
+        }
         let proof = self
             .local
             .of_account(&account.address, peer, &attempt.password);
@@ -99,17 +103,29 @@ impl Authenticator {
         if !on {
             return Err(refusals::protocol_off(protocol));
         }
-        self.grant(account, &source, protocol, used).await
+        match account.auth.clone() {
+            AccountAuth::Password(source) => self.grant(account, &source, protocol, used).await,
+            AccountAuth::OAuth(grant) => {
+                self.grant_token(account, grant, protocol, Some(used.name))
+                    .await
+            }
+            AccountAuth::Passthrough => Err(refusals::protocol_off(protocol)),
+        }
     }
 
-    /// The provider's password of `account`, without any login: to see whether it works. `None` under pass-through.
+    /// What the upstream takes of `account`, without any login: to see whether it works. `None` under pass-through.
     pub async fn credential(
         &self,
         account: &Account,
         protocol: Protocol,
     ) -> Result<Option<Credential>, Refusal> {
-        let AccountAuth::Password(source) = &account.auth else {
-            return Ok(None);
+        let source = match &account.auth {
+            AccountAuth::Password(source) => source,
+            AccountAuth::Passthrough => return Ok(None),
+            AccountAuth::OAuth(grant) => {
+                let (credential, _) = self.bearer(account, grant, protocol).await?;
+                return Ok(Some(credential));
+            }
         };
         let secret = self.secrets.of(&account.address, source, None).await;
         let password = secret.map_err(|error| refusals::no_secret(&account.address, &error))?;
@@ -122,22 +138,42 @@ impl Authenticator {
         match &receipt.0 {
             Judged::Secret(target, _) => self.rejections.taken(target),
             Judged::Guess(guess) => self.local.accepted(*guess),
+            Judged::Token(..) => {}
         }
     }
 
     /// The upstream refused the credential that came with `receipt`: its source is asked again before the next try, and
     /// after three refusals in a row there is none for a while. Not to be called for any other trouble upstream.
     pub fn rejected(&self, receipt: &Receipt) {
-        // A pass-through guess has been charged already; a refusal lets the charge stand.
-        if let Judged::Secret(target, secret) = &receipt.0 {
-            self.secrets.forget(&target.account);
-            self.rejections.refused(target, secret, Instant::now());
+        match &receipt.0 {
+            Judged::Secret(target, secret) => {
+                self.secrets.forget(&target.account);
+                self.rejections.refused(target, secret, Instant::now());
+            }
+            Judged::Token(grant, protocol, generation) => {
+                self.tokens.rejected(grant, *protocol, *generation);
+            }
+            // It has been charged already; a refusal lets the charge stand.
+            Judged::Guess(_) => {}
         }
     }
 
-    /// Another credential for a login whose access token the upstream has just refused.
+    /// Another credential for a login whose access token the upstream has just refused. Fails with that refusal where
+    /// there is no other: the token that was refused took the place of a refused one itself.
     pub async fn renew(&self, granted: Granted) -> Result<Granted, Refusal> {
-        Ok(granted)
+        let Judged::Token(grant, protocol, refused) = granted.receipt.0.clone() else {
+            return Ok(granted);
+        };
+        let name = granted.password_name.clone();
+        let renewed = self
+            .grant_token(granted.account, grant, protocol, name)
+            .await?;
+        match renewed.receipt.0 {
+            Judged::Token(_, _, generation) if generation == refused => {
+                Err(refusals::token_refused(&renewed.account.provider))
+            }
+            _ => Ok(renewed),
+        }
     }
 
     /// The configuration was read anew: every source is asked again when it is needed.
@@ -177,6 +213,43 @@ impl Authenticator {
             receipt: Receipt(Judged::Secret(target, fingerprint)),
             account,
         })
+    }
+
+    async fn grant_token(
+        &self,
+        account: Arc<Account>,
+        grant: Arc<Grant>,
+        protocol: Protocol,
+        password_name: Option<String>,
+    ) -> Result<Granted, Refusal> {
+        let (credential, generation) = self.bearer(&account, &grant, protocol).await?;
+        Ok(Granted {
+            credential,
+            password_name,
+            passthrough: false,
+            receipt: Receipt(Judged::Token(grant, protocol, generation)),
+            account,
+        })
+    }
+
+    /// An access token for the one server it is meant for, and which one it is.
+    async fn bearer(
+        &self,
+        account: &Account,
+        grant: &Arc<Grant>,
+        protocol: Protocol,
+    ) -> Result<(Credential, u64), Refusal> {
+        let endpoint = account.endpoints.get(&protocol);
+        let endpoint = endpoint.ok_or_else(|| refusals::protocol_off(protocol))?;
+        let access = self.tokens.access_token(grant, protocol).await?;
+        let credential = Credential::Bearer {
+            user: endpoint.user.clone(),
+            token: access.token,
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            mechanisms: grant.issuer.sasl.clone(),
+        };
+        Ok((credential, access.generation))
     }
 
     async fn pass_through(

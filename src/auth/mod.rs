@@ -7,6 +7,7 @@
 //! 3. `local_check` and `verifier`: the local passwords of the account, read from the store each time, so that one
 //!    revoked by another process is refused at once. Each failure is answered a second after its check began.
 //! 4. `secrets`: the provider's password, from memory or its source. Nothing touches it before step 3 has passed.
+//!    For an OAuth account [`oauth::Tokens`] instead: an access token; its life is the state machine in `token`.
 //! 5. `rejections`: a password that the upstream keeps refusing is not tried.
 //!
 //! A pass-through account has no local password: its client's own goes upstream, and the upstream decides.

@@ -37,6 +37,15 @@ pub(super) fn refused_too_often(provider: &str) -> Refusal {
     Refusal::new(Cause::CredentialRejected, "credential", text)
 }
 
+/// A fresh access token was refused as well.
+pub(super) fn token_refused(provider: &str) -> Refusal {
+    let text = format!(
+        "{provider} refused a fresh access token too; see whether this protocol is switched on for the mailbox, and \
+         whether the sign-in was for it"
+    );
+    Refusal::new(Cause::TokenRejected, "credential", text)
+}
+
 /// The client hears that it is not its fault; the log has the reason.
 pub(super) fn no_secret(account: &str, error: &SecretError) -> Refusal {
     tracing::error!(account, cause = words(error), "no provider password");

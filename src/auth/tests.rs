@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::local_check::FAILURE_ANSWER;
+use super::oauth::Tokens;
 use super::*;
 use crate::config::runtime::{
     Account, AccountAuth, Accounts, Config, Endpoint, KeySource, Limits, LogSettings, SecretSource,
@@ -39,7 +40,7 @@ impl House {
         let store = Store::open(&config.store).await.unwrap();
         let local = add_generated(&store, "anna@x.org", "laptop").await.unwrap();
         Self {
-            authenticator: Authenticator::new(store.clone()),
+            authenticator: Authenticator::new(store.clone(), Tokens::new(store.clone()).unwrap()),
             folder,
             config,
             store,

@@ -10,6 +10,7 @@ use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use crate::auth::Authenticator;
+use crate::auth::oauth::Tokens;
 use crate::config::Loaded;
 use crate::config::problem::Problems;
 use crate::config::runtime::{Account, Config};
@@ -101,7 +102,7 @@ async fn log_in_everywhere(
     quiet: bool,
 ) -> Result<Vec<Outcome>, CliError> {
     let store = context.store(&loaded.config).await?;
-    let authenticator = Authenticator::new(store.clone());
+    let authenticator = Authenticator::new(store.clone(), Tokens::new(store.clone())?);
     let probe = Probe::new(loaded.config.host.clone(), loaded.config.limits.login);
     let mut outcomes = Vec::new();
     for account in mailboxes(&loaded.config) {

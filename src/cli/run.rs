@@ -28,7 +28,7 @@ async fn serve(context: &Context, loaded: Loaded) -> Result<Exit, CliError> {
     let mut signals = Signals::listen()?;
     let store = context.store(&loaded.config).await?;
     let tokens = Tokens::new(store.clone())?;
-    let authenticator = Arc::new(Authenticator::new(store.clone()));
+    let authenticator = Arc::new(Authenticator::new(store.clone(), tokens.clone()));
     let config = Arc::clone(&loaded.config);
     let mut service = Service::start(Arc::clone(&config), Arc::clone(&authenticator))
         .map_err(|errors| ports(&loaded, &errors))?;

@@ -72,7 +72,7 @@ impl Proxy {
             add_generated(&store, Provider::TOKEN_USER, "demo").await?,
         ];
         let tokens = Tokens::new(store.clone())?;
-        let authenticator = Arc::new(Authenticator::new(store.clone()));
+        let authenticator = Arc::new(Authenticator::new(store.clone(), tokens.clone()));
         let service = Service::start(config, authenticator).map_err(first)?;
         let sign_ins = SignIns::start(tokens, service.overview()).await?;
         Ok(Self {
