@@ -10,7 +10,10 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::status::standing;
 use super::{passwords, prompt, settings, sign_in};
-use crate::config::edit::{NewAccount, new_file, with_account, without_account, write};
+use crate::config::edit::{
+    NewAccount, NewAuth, NewOAuth, new_file, with_account, without_account, write,
+};
+use crate::config::providers::{self, Provider};
 use crate::config::runtime::{Account, AccountAuth, Config, SecretSource};
 use crate::config::{Found, LoadRequest, Loaded, load};
 use crate::protocol::Protocol;
@@ -20,7 +23,7 @@ use crate::web::GrantView;
 /// Does what was asked with accounts.
 pub(crate) fn account(context: &Context, command: AccountCommand) -> Result<Exit, CliError> {
     match command {
-        AccountCommand::Add(arguments) => add(context, arguments),
+        AccountCommand::Add(arguments) => add(context, *arguments),
         AccountCommand::List(arguments) => list(context, &arguments),
         AccountCommand::Show(arguments) => show(context, &arguments),
         AccountCommand::Remove(arguments) => remove(context, &arguments),
@@ -56,7 +59,7 @@ pub(crate) fn find(config: &Config, name: &str) -> Result<Arc<Account>, CliError
 fn add(context: &Context, arguments: AccountAddArguments) -> Result<Exit, CliError> {
     let path = context.request().config_path();
     let before = current_text(&path)?;
-    let new = new_account(arguments)?;
+    let new = new_account(context, arguments)?;
     let address = new.address.to_lowercase();
     let after = with_account(&before, &new)?;
     let loaded = load(&LoadRequest {
@@ -89,13 +92,18 @@ async fn finish_adding(
         store.put_stored_secret(&account.address, &secret).await?;
     }
     write(path, text)?;
-    if matches!(account.auth, AccountAuth::Password(_)) {
+    if !matches!(account.auth, AccountAuth::Passthrough) {
         passwords::generate(context, &store, &account.address, "default").await?;
     }
     store.close().await;
     let mut out = std::io::stderr();
     writeln!(out, "Added to {}.", path.display())?;
     settings::write(&mut out, &loaded.config, account)?;
+    if let AccountAuth::OAuth(grant) = &account.auth
+        && grant.flow.needs_person()
+    {
+        writeln!(out, "Now sign in: mailsluice sign-in {}", account.address)?;
+    }
     writeln!(
         out,
         "A running mailsluice learns of it by SIGHUP (systemctl reload mailsluice)."
@@ -112,19 +120,32 @@ fn current_text(path: &Path) -> Result<String, CliError> {
     }
 }
 
-fn new_account(arguments: AccountAddArguments) -> Result<NewAccount, CliError> {
+fn new_account(context: &Context, arguments: AccountAddArguments) -> Result<NewAccount, CliError> {
+    let wants_token = wants_token(context, &arguments);
     let source = arguments.password;
+    let stored = |source| Some(NewAuth::Password(source));
     let auth = if source.passthrough {
-        AccountAuth::Passthrough
+        Some(NewAuth::Passthrough)
+    } else if source.oauth {
+        let said = arguments.oauth;
+        Some(NewAuth::OAuth(NewOAuth {
+            issuer: said.issuer,
+            flow: said.flow,
+            grant: said.grant,
+            tenant: said.tenant,
+            client_id: said.client_id,
+        }))
     } else if let Some(command) = source.password_command {
-        AccountAuth::Password(SecretSource::Command(command))
+        stored(SecretSource::Command(command))
     } else if let Some(file) = source.password_file {
         let absolute = std::path::absolute(file)?;
-        AccountAuth::Password(SecretSource::File(absolute))
+        stored(SecretSource::File(absolute))
     } else if let Some(name) = source.password_keyring {
-        AccountAuth::Password(SecretSource::Keyring(name))
+        stored(SecretSource::Keyring(name))
+    } else if wants_token {
+        None
     } else {
-        AccountAuth::Password(SecretSource::Stored)
+        stored(SecretSource::Stored)
     };
     Ok(NewAccount {
         address: arguments.address,
@@ -132,8 +153,27 @@ fn new_account(arguments: AccountAddArguments) -> Result<NewAccount, CliError> {
         provider: arguments.provider,
         host: arguments.host,
         user: arguments.user,
-        auth: Some(auth),
+        auth,
     })
+}
+
+/// Whether a server of the provider's takes nothing but tokens, so that no password is asked for.
+fn wants_token(context: &Context, arguments: &AccountAddArguments) -> bool {
+    let loaded = context.load();
+    let catalogue = match &loaded {
+        Ok(loaded) => &loaded.providers,
+        Err(_) => providers::builtin(),
+    };
+    let domain = arguments.address.rsplit_once('@').map(|(_, domain)| domain);
+    let provider = match &arguments.provider {
+        Some(name) => catalogue.find_by_name(name),
+        None => domain.and_then(|domain| catalogue.find_by_domain(domain)),
+    };
+    let refuses = |provider: &Provider| {
+        let mut protocols = Protocol::ALL.into_iter();
+        protocols.any(|p| !provider.servers(p).is_empty() && !provider.takes_password(p))
+    };
+    provider.is_some_and(refuses)
 }
 
 /// With what a person should know about this provider first.
