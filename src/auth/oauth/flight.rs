@@ -212,12 +212,11 @@ impl Renewal {
             Ask::Later(trouble) if trouble.of_client => {
                 tracing::error!(%grant, audience, cause = trouble.why, "the issuer refuses our client");
             }
-            _ => match next.trouble() {
-                Some(trouble) => {
+            _ => {
+                if let Some(trouble) = next.trouble() {
                     tracing::warn!(%grant, audience, cause = trouble.why, "no new token yet");
                 }
-                None => {}
-            },
+            }
         }
     }
 }

@@ -442,6 +442,33 @@ async fn the_background_renews_before_the_end_and_logins_do_not_wait() {
     task.await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_stop_waits_until_an_answer_under_way_is_stored() {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (released, rotate) = (Mutex::new(released), rotating());
+    let house = House::new(move |asked| {
+        let _ = released.lock().unwrap().recv();
+        rotate(asked)
+    })
+    .await;
+    let grant = house.ended_grant().await;
+    let before = house.store.grant(&grant.name).await.unwrap().unwrap();
+    let (tokens, of) = (house.tokens.clone(), Arc::clone(&grant));
+    let login = tokio::spawn(async move { tokens.access_token(&of, IMAP).await });
+    while house.issuer.count() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let stop = tokio_util::sync::CancellationToken::new();
+    stop.cancel();
+    let (tokens, until) = (house.tokens.clone(), stop);
+    let task = tokio::spawn(async move { tokens.keep_fresh(Vec::new, until).await });
+    release.send(()).unwrap();
+    task.await.unwrap();
+    let after = house.store.grant(&grant.name).await.unwrap().unwrap();
+    assert!(after.generation > before.generation);
+    login.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn another_client_id_ends_what_was_granted_to_the_old_one() {
     let house = House::new(rotating()).await;

@@ -74,7 +74,6 @@ fn child(house: &House) -> Child {
         .unwrap()
 }
 
-#[expect(clippy::print_stdout, reason = "the parent listens")]
 async fn renew_until_killed(folder: PathBuf, base: &str) {
     let tokens = Tokens::with_lease(open(&folder).await, SHORT).unwrap();
     let grant = Arc::new(grant(base, Flow::AuthorizationCode));
