@@ -21,7 +21,7 @@
 //! | [`relay`] | who drives whom: the one engine that runs a session |
 //! | [`bridge`] | servers over a mailbox trait; the demo's provider is the first of them |
 //! | [`store`] | what must survive a restart: one SQL schema, encrypted rows |
-//! | [`web`] | what a person looks at; so far the control socket that `status` asks |
+//! | [`web`] | what a person looks at: where sign-ins end, and what `status` and `sign-in` ask a running service |
 //! | [`cli`] | what a person types; the only code that prints |
 //!
 //! [`protocol`] and [`secret`] are leaves that every folder may use. Imports run one way: `proto` and `config` know
@@ -70,6 +70,13 @@
 //! - **Two dots behind a bare LF are a stuffed one, a single dot is content.** A client that stuffs there loses nothing; one
 //!   that does not loses a dot only where two begin a line, as at any server. Only `CRLF . CRLF` ends a message.
 //! - **An upstream that repeats the credential is not quoted**, in no log and to no client.
+//! - **The callback listener reads HTTP by hand** ([`proto::http`]), as does the demo's authorization server. It answers
+//!   one GET a connection with one page; a framework would add a router, a service stack and timeouts to configure, and
+//!   still leave the limits on head and `Host` to us.
+//! - **One desk for sign-ins** ([`web::Desk`]): the control socket leads to it while the service runs, and the command is
+//!   its own desk where none does. A waiting command holds its connection, so what it began ends with it.
+//! - **The callback listener opens with the service** and its port being taken ends the start, as with any listener: whoever
+//!   sits on it would be sent authorization codes. After a reload mail goes on without it.
 
 pub mod auth;
 pub mod bridge;

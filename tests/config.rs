@@ -289,10 +289,12 @@ fn example_folder() -> tempfile::TempDir {
     );
     put("firma-ca.pem", CERTIFICATE);
     put("certificate.pem", CERTIFICATE);
-    put(
-        "certificate.key",
-        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-    );
+    for key in ["certificate.key", "firma-client.key"] {
+        put(key, KEY);
+    }
+    put("firma-client.pem", CERTIFICATE);
+    put("google-client.txt", "hunter2\n");
+    put("workspace.json", "{}\n");
     folder
 }
 
@@ -302,7 +304,7 @@ fn the_example_loads_and_means_what_it_explains() {
     let Loaded {
         config, providers, ..
     } = load_path(&folder.path().join("example.toml")).unwrap();
-    assert_eq!(config.accounts.all.len(), 6);
+    assert_eq!(config.accounts.all.len(), 11);
     assert!(providers.find_by_name("firma").is_some());
     let found = |name| match config.accounts.find(Protocol::Imap, name, None) {
         Found::Account(account) => account.address.clone(),
@@ -355,6 +357,10 @@ fn the_example_shows_every_key_there_is() {
         "[[account]]\npassword = {K}",
         "[[account]]\nimap = {K}",
         "[[listener]]",
+        "[sign_in]",
+        "[issuer.own]",
+        "[issuer.own]\nscopes = {K}",
+        "[[account]]\noauth = {K}",
     ];
     let mut keys = BTreeSet::new();
     for table in tables {
@@ -369,13 +375,15 @@ fn the_example_shows_every_key_there_is() {
         let (_, known) = unknown.unwrap_or_else(|| panic!("{table}: {problems}"));
         keys.extend(known.split(", ").map(str::to_owned));
     }
-    assert!(keys.len() > 35, "{keys:?}");
+    assert!(keys.len() > 60, "{keys:?}");
     for key in keys {
         let written = [
             format!("\n{key} "),
             format!("{{ {key} ="),
+            format!(", {key} ="),
             format!("[{key}]"),
             format!("[account.{key}]"),
+            format!("[{key}.microsoft]"),
         ];
         assert!(
             written.iter().any(|w| example.contains(w)),
@@ -840,3 +848,4 @@ fn number(table: &dyn TableLike, key: &str) -> u64 {
 }
 
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+const KEY: &str = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";

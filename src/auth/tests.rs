@@ -107,7 +107,7 @@ impl House {
     }
 }
 
-fn config(state_dir: PathBuf, auth: AccountAuth) -> Config {
+pub(super) fn config(state_dir: PathBuf, auth: AccountAuth) -> Config {
     let endpoint = |port| Endpoint {
         host: "mail.x.org".into(),
         port,

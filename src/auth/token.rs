@@ -24,12 +24,19 @@
 //!
 //! Every time is in Unix seconds, so that it means the same after a restart and in another process.
 
-use std::collections::BTreeMap;
+mod held;
+mod standing;
+mod trouble;
+
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use self::held::Held;
+use self::trouble::Backoff;
 use crate::secret::Secret;
+
+pub(super) use self::held::{Ended, Kept};
+pub(super) use self::standing::Standing;
+pub(super) use self::trouble::Trouble;
 
 /// Unix seconds.
 pub(super) type Unix = i64;
@@ -55,68 +62,6 @@ enum State {
     Active(Held),
     Refreshing { held: Held, attempt: u64 },
     NeedsSignIn(Ended),
-}
-
-/// What was granted. Stored whole.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Held {
-    /// Absent where no person takes part, or the issuer gave none.
-    #[serde(with = "as_text")]
-    pub(super) refresh: Option<Secret>,
-    /// The one before; kept until `refresh` has worked.
-    #[serde(with = "as_text")]
-    pub(super) previous: Option<Secret>,
-    /// When `refresh` ends if it is not used, where the issuer says so.
-    refresh_until: Option<Unix>,
-    /// When it was last used or given.
-    refresh_used: Unix,
-    access: BTreeMap<String, Access>,
-    /// Audiences for which the issuer wants to see the person.
-    ended: BTreeMap<String, Ended>,
-}
-
-/// One access token.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Access {
-    #[serde(with = "as_text")]
-    token: Option<Secret>,
-    generation: u64,
-    issued: Unix,
-    expires: Unix,
-    /// From when on it is renewed in the background.
-    due: Unix,
-    /// Whether it took the place of a rejected one: when it is rejected too, the token is not what is wrong.
-    forced: bool,
-    /// The upstream refused it. Known to this process only.
-    #[serde(skip)]
-    rejected: bool,
-}
-
-/// Why a person must sign in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Ended {
-    pub(super) since: Unix,
-    pub(super) why: String,
-    /// When the issuer was last asked all the same.
-    asked: Unix,
-}
-
-/// Requests that failed since the last that did not. Of this process only.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Trouble {
-    pub(super) since: Unix,
-    pub(super) why: String,
-    pub(super) retry_at: Unix,
-    /// Whether our client was refused, and not just the moment wrong.
-    pub(super) of_client: bool,
-    failures: u32,
-}
-
-/// What is stored of a [`Life`].
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Kept {
-    held: Option<Held>,
-    ended: Option<Ended>,
 }
 
 /// What the issuer gave.
@@ -185,17 +130,6 @@ pub(super) struct Attempt {
     forced: bool,
 }
 
-/// How a grant stands, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    Empty,
-    Pending,
-    Active { until: Unix },
-    Refreshing,
-    Failing(Trouble),
-    NeedsSignIn(Ended),
-}
-
 impl Life {
     /// Nothing yet.
     pub(super) fn empty(needs_person: bool) -> Self {
@@ -215,6 +149,11 @@ impl Life {
             held.remember_rejections(ours);
         }
         let state = match kept {
+            // Somebody is signing in here; only a grant that works ends that.
+            Kept {
+                held: None,
+                ended: before,
+            } if let State::Pending { until, .. } = self.state => State::Pending { until, before },
             Kept {
                 ended: Some(ended), ..
             } => State::NeedsSignIn(ended),
@@ -302,14 +241,15 @@ impl Life {
         (renew || keep_alive) && self.may_try(now)
     }
 
-    /// A request for `audience` begins.
-    pub(super) fn began(&self, audience: Audience) -> (Self, Attempt) {
+    /// A request for `audience` begins; `None` where there is nothing to ask with until a person has signed in.
+    pub(super) fn began(&self, audience: Audience) -> Option<(Self, Attempt)> {
         let mut next = self.clone();
         next.attempts = next.attempts.wrapping_add(1);
         let number = next.attempts;
         let held = match &self.state {
             State::Active(held) | State::Refreshing { held, .. } => held.clone(),
-            _ => Held::default(),
+            State::Empty if !self.needs_person => Held::default(),
+            State::Empty | State::Pending { .. } | State::NeedsSignIn(_) => return None,
         };
         let attempt = Attempt {
             number,
@@ -322,7 +262,7 @@ impl Life {
             held,
             attempt: number,
         };
-        (next, attempt)
+        Some((next, attempt))
     }
 
     /// `attempt` ended at `now`; `jitter` is 0 to 999 by chance. `None`: a late answer of an attempt given up, which
@@ -378,7 +318,13 @@ impl Life {
         jitter: u32,
     ) -> Self {
         let mut next = self.clone();
-        let (_, attempt) = Self::empty(true).began(audience.unwrap_or(ANY));
+        let attempt = Attempt {
+            number: self.attempts,
+            audience: audience.unwrap_or(ANY),
+            refresh: None,
+            previous: None,
+            forced: false,
+        };
         next.generation = self.generation_after(now);
         next.trouble = None;
         let mut held = Held::default().with(&attempt, given, next.generation, now, jitter);
@@ -433,70 +379,6 @@ impl Life {
         }
     }
 
-    /// Requests that failed, if the last one did.
-    pub(super) fn trouble(&self) -> Option<&Trouble> {
-        self.trouble.as_ref()
-    }
-
-    /// Whether a request is under way.
-    pub(super) fn is_refreshing(&self) -> bool {
-        matches!(self.state, State::Refreshing { .. })
-    }
-
-    /// Since when a person must sign in for `audience`.
-    pub(super) fn ended_since(&self, audience: Audience) -> Option<Unix> {
-        match &self.state {
-            State::NeedsSignIn(ended) => Some(ended.since),
-            State::Active(held) | State::Refreshing { held, .. } => {
-                held.ended.get(audience).map(|ended| ended.since)
-            }
-            State::Empty | State::Pending { .. } => None,
-        }
-    }
-
-    /// The refresh token to revoke at a sign-out.
-    pub(super) fn refresh_token(&self) -> Option<&Secret> {
-        match &self.state {
-            State::Active(held) | State::Refreshing { held, .. } => held.refresh.as_ref(),
-            _ => None,
-        }
-    }
-
-    /// Whether nothing was obtained yet.
-    pub(super) fn is_empty(&self) -> bool {
-        matches!(self.state, State::Empty)
-    }
-
-    /// How the grant stands at `now`, for people.
-    pub(super) fn standing(&self, now: Unix) -> Standing {
-        match &self.state {
-            State::Pending { until, .. } if *until > now => Standing::Pending,
-            State::NeedsSignIn(ended)
-            | State::Pending {
-                before: Some(ended),
-                ..
-            } => Standing::NeedsSignIn(ended.clone()),
-            State::Refreshing { .. } => Standing::Refreshing,
-            State::Active(held) if !held.ended.is_empty() => {
-                let first = held.ended.values().min_by_key(|ended| ended.since);
-                first.map_or(Standing::Empty, |ended| {
-                    Standing::NeedsSignIn(ended.clone())
-                })
-            }
-            _ if self.trouble.is_some() => match &self.trouble {
-                Some(trouble) => Standing::Failing(trouble.clone()),
-                None => Standing::Empty,
-            },
-            State::Active(held) => {
-                let until = held.access.values().map(|access| access.expires).min();
-                Standing::Active {
-                    until: until.unwrap_or(now),
-                }
-            }
-            State::Empty | State::Pending { .. } => Standing::Empty,
-        }
-    }
-
     fn may_try(&self, now: Unix) -> bool {
         !self.trouble.as_ref().is_some_and(|t| t.waits(now))
     }
@@ -524,164 +406,6 @@ impl Life {
     }
 }
 
-impl Held {
-    /// Takes over what only this process knows: which of the same tokens were rejected.
-    fn remember_rejections(&mut self, ours: &Self) {
-        for (audience, access) in &mut self.access {
-            let before = ours.access.get(audience);
-            access.rejected =
-                before.is_some_and(|b| b.generation == access.generation && b.rejected);
-        }
-    }
-
-    fn state(self) -> State {
-        if self.refresh.is_none() && self.access.is_empty() && self.ended.is_empty() {
-            State::Empty
-        } else {
-            State::Active(self)
-        }
-    }
-
-    fn with(
-        mut self,
-        attempt: &Attempt,
-        given: Given,
-        generation: u64,
-        now: Unix,
-        jitter: u32,
-    ) -> Self {
-        if let Some(rotated) = given.refresh {
-            // What was sent worked, or it was the sign-in's; what was before that one is of no use any more.
-            self.previous = attempt.refresh.clone();
-            self.refresh = Some(rotated);
-        } else if attempt.refresh.is_some() {
-            self.refresh = attempt.refresh.clone();
-            self.previous = None;
-        }
-        self.refresh_used = now;
-        if let Some(lifetime) = given.refresh_lifetime {
-            self.refresh_until = Some(now.saturating_add(seconds(lifetime)));
-        }
-        self.ended.remove(attempt.audience);
-        let access = Access::new(
-            given.access,
-            given.lifetime,
-            generation,
-            attempt.forced,
-            now,
-            jitter,
-        );
-        self.access.insert(attempt.audience.to_owned(), access);
-        self
-    }
-
-    /// After a permanent refusal that a person can mend.
-    fn without_person(mut self, audience: Audience, what: Fault, why: String, now: Unix) -> State {
-        let since = match self.ended.get(audience) {
-            Some(before) => before.since,
-            None => now,
-        };
-        let ended = Ended {
-            since,
-            why,
-            asked: now,
-        };
-        if what == Fault::Grant {
-            return State::NeedsSignIn(ended);
-        }
-        self.ended.insert(audience.to_owned(), ended);
-        State::Active(self)
-    }
-
-    fn keep_alive_at(&self) -> Unix {
-        let every = match self.refresh_until {
-            Some(until) => (until.saturating_sub(self.refresh_used) / 2).clamp(1, KEEP_ALIVE),
-            None => KEEP_ALIVE,
-        };
-        self.refresh_used.saturating_add(every)
-    }
-}
-
-impl Access {
-    fn new(
-        token: Secret,
-        lifetime: Option<Duration>,
-        generation: u64,
-        forced: bool,
-        now: Unix,
-        jitter: u32,
-    ) -> Self {
-        let lifetime = lifetime
-            .map_or(LIFETIME_UNSAID, seconds)
-            .clamp(1, LIFETIME_MAX);
-        let expires = now.saturating_add(lifetime);
-        let lead = (lifetime / 4).min(LEAD_MAX);
-        let spread = lead / 2 * i64::from(jitter.min(999)) / 1_000;
-        Self {
-            token: Some(token),
-            generation,
-            issued: now,
-            expires,
-            due: expires - lead - spread,
-            forced,
-            rejected: false,
-        }
-    }
-
-    fn usable(&self, now: Unix) -> Option<&Secret> {
-        let lifetime = self.expires.saturating_sub(self.issued);
-        let margin = (lifetime / 10).min(LOGIN_MARGIN);
-        let lasts = now < self.expires.saturating_sub(margin) && !self.is_of_the_future(now);
-        self.token.as_ref().filter(|_| lasts && !self.rejected)
-    }
-
-    /// The clock has been set back since; how long the token lasts is not known any more.
-    fn is_of_the_future(&self, now: Unix) -> bool {
-        self.issued > now.saturating_add(CLOCK_SLACK)
-    }
-}
-
-impl Trouble {
-    fn waits(&self, now: Unix) -> bool {
-        // A clock set back does not make the wait longer than it ever was.
-        now < self.retry_at && self.retry_at.saturating_sub(now) <= RETRY_AFTER_MAX
-    }
-}
-
-/// How long to wait after the nth failure in a row.
-#[derive(Clone, Copy)]
-struct Backoff {
-    first: Unix,
-    max: Unix,
-    of_client: bool,
-}
-
-impl Backoff {
-    const CLIENT: Self = Self {
-        first: 60,
-        max: 60 * 60,
-        of_client: true,
-    };
-
-    fn transient(retry_after: Option<Duration>) -> Self {
-        let asked = retry_after.map_or(0, seconds).clamp(0, RETRY_AFTER_MAX);
-        Self {
-            first: asked.max(RETRY_FIRST),
-            max: asked.max(RETRY_MAX),
-            of_client: false,
-        }
-    }
-
-    /// Doubled each time; up to a quarter more by chance, so that many accounts do not come back together. Never less
-    /// than what the issuer asked for, never more than [`RETRY_AFTER_MAX`].
-    fn wait(self, failures: u32, jitter: u32) -> Unix {
-        let doublings = failures.saturating_sub(1).min(30);
-        let wait = self.first.saturating_mul(1_i64 << doublings).min(self.max);
-        let spread = wait / 4 * i64::from(jitter.min(999)) / 1_000;
-        wait.saturating_add(spread).min(RETRY_AFTER_MAX)
-    }
-}
-
 fn seconds(duration: Duration) -> Unix {
     Unix::try_from(duration.as_secs()).unwrap_or(Unix::MAX)
 }
@@ -689,72 +413,12 @@ fn seconds(duration: Duration) -> Unix {
 /// The audience of a token that serves all protocols.
 pub(super) const ANY: Audience = "any";
 
-/// What is assumed where the issuer does not say how long a token lasts: the value of RFC 6749's own example, and of
-/// Google, Microsoft and Yahoo. A token that ends before is rejected upstream and renewed then.
-const LIFETIME_UNSAID: Unix = 3_600;
-
-/// A year. A token said to last longer is renewed all the same.
-const LIFETIME_MAX: Unix = 365 * 24 * 60 * 60;
-
-/// How long a token must still last for a login: the login's own 25 s, and clocks that differ by half a minute. A tenth
-/// of the lifetime where that is less.
-const LOGIN_MARGIN: Unix = 60;
-
-/// How long before its end a token is renewed in the background: time for some tries while the issuer is down. A quarter
-/// of the lifetime where that is less; up to half as much again by chance.
-const LEAD_MAX: Unix = 10 * 60;
-
-/// Clocks of machines that share a store differ by no more.
-const CLOCK_SLACK: Unix = 60;
-
-/// An idle grant's refresh token is used once a day: those of Google end after six months without use, Microsoft's after
-/// 90 days, others' after some days.
-const KEEP_ALIVE: Unix = 24 * 60 * 60;
-
-/// The first wait after a transient failure; logins that come meanwhile are answered from memory.
-const RETRY_FIRST: Unix = 2;
-
-/// The longest wait after transient failures: mail flows again five minutes after the issuer does.
-const RETRY_MAX: Unix = 5 * 60;
-
-/// No issuer may put us off for longer.
-const RETRY_AFTER_MAX: Unix = 2 * 60 * 60;
-
 /// Where the issuer wants to see the person, it is asked again this often: some conditions (the network, the device)
 /// mend themselves.
 const ASK_AGAIN: Unix = 60 * 60;
 
 /// How long a token that took the place of a rejected one is kept although it is rejected as well.
 const FORCE_AGAIN: Unix = 5 * 60;
-
-/// Tokens are printable ASCII (RFC 6749 appendix A.12 and A.17), so JSON text holds them.
-mod as_text {
-    use serde::{Deserialize, Deserializer, Serializer, de, ser};
-
-    use crate::secret::Secret;
-
-    pub(super) fn serialize<S: Serializer>(
-        secret: &Option<Secret>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        match secret {
-            None => to.serialize_none(),
-            Some(secret) => match std::str::from_utf8(secret.expose()) {
-                Ok(text) => to.serialize_some(text),
-                Err(_) => Err(ser::Error::custom("a token is no text")),
-            },
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<Secret>, D::Error> {
-        let text = Option::<String>::deserialize(from);
-        // Serde's own words could quote what it found.
-        let text = text.map_err(|_| de::Error::custom("a token is no text"))?;
-        Ok(text.map(Secret::from))
-    }
-}
 
 #[cfg(test)]
 mod tests;

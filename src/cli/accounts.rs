@@ -14,7 +14,10 @@ use super::settings::{self, PasswordLine};
 use super::status::standing;
 use super::{passwords, prompt, sign_in};
 use crate::auth::add_generated;
-use crate::config::edit::{NewAccount, new_file, with_account, without_account, write};
+use crate::config::edit::{
+    NewAccount, NewAuth, NewOAuth, new_file, with_account, without_account, write,
+};
+use crate::config::providers::{self, Provider};
 use crate::config::runtime::{Account, AccountAuth, Config, SecretSource};
 use crate::config::{Found, LoadRequest, Loaded, load};
 use crate::protocol::Protocol;
@@ -24,7 +27,7 @@ use crate::web::GrantView;
 /// Does what was asked with accounts.
 pub(crate) fn account(context: &Context, command: AccountCommand) -> Result<Exit, CliError> {
     match command {
-        AccountCommand::Add(arguments) => add(context, arguments),
+        AccountCommand::Add(arguments) => add(context, *arguments),
         AccountCommand::List(arguments) => list(context, &arguments),
         AccountCommand::Show(arguments) => show(context, &arguments),
         AccountCommand::SetPassword(arguments) => set_password(context, &arguments),
@@ -62,7 +65,7 @@ fn add(context: &Context, arguments: AccountAddArguments) -> Result<Exit, CliErr
     let path = context.request().config_path();
     let before = current_text(&path)?;
     let json = arguments.json;
-    let new = new_account(arguments)?;
+    let new = new_account(context, arguments)?;
     let address = new.address.to_lowercase();
     let after = with_account(&before, &new)?;
     let loaded = load_edited(context, before, after.clone(), &address)?;
@@ -190,19 +193,32 @@ fn current_text(path: &Path) -> Result<String, CliError> {
     }
 }
 
-fn new_account(arguments: AccountAddArguments) -> Result<NewAccount, CliError> {
+fn new_account(context: &Context, arguments: AccountAddArguments) -> Result<NewAccount, CliError> {
+    let wants_token = wants_token(context, &arguments);
     let source = arguments.password;
+    let stored = |source| Some(NewAuth::Password(source));
     let auth = if source.passthrough {
-        AccountAuth::Passthrough
+        Some(NewAuth::Passthrough)
+    } else if source.oauth {
+        let said = arguments.oauth;
+        Some(NewAuth::OAuth(NewOAuth {
+            issuer: said.issuer,
+            flow: said.flow,
+            grant: said.grant,
+            tenant: said.tenant,
+            client_id: said.client_id,
+        }))
     } else if let Some(command) = source.password_command {
-        AccountAuth::Password(SecretSource::Command(command))
+        stored(SecretSource::Command(command))
     } else if let Some(file) = source.password_file {
         let absolute = std::path::absolute(file)?;
-        AccountAuth::Password(SecretSource::File(absolute))
+        stored(SecretSource::File(absolute))
     } else if let Some(name) = source.password_keyring {
-        AccountAuth::Password(SecretSource::Keyring(name))
+        stored(SecretSource::Keyring(name))
+    } else if wants_token {
+        None
     } else {
-        AccountAuth::Password(SecretSource::Stored)
+        stored(SecretSource::Stored)
     };
     Ok(NewAccount {
         address: arguments.address,
@@ -210,8 +226,27 @@ fn new_account(arguments: AccountAddArguments) -> Result<NewAccount, CliError> {
         provider: arguments.provider,
         host: arguments.host,
         user: arguments.user,
-        auth: Some(auth),
+        auth,
     })
+}
+
+/// Whether a server of the provider's takes nothing but tokens, so that no password is asked for.
+fn wants_token(context: &Context, arguments: &AccountAddArguments) -> bool {
+    let loaded = context.load();
+    let catalogue = match &loaded {
+        Ok(loaded) => &loaded.providers,
+        Err(_) => providers::builtin(),
+    };
+    let domain = arguments.address.rsplit_once('@').map(|(_, domain)| domain);
+    let provider = match &arguments.provider {
+        Some(name) => catalogue.find_by_name(name),
+        None => domain.and_then(|domain| catalogue.find_by_domain(domain)),
+    };
+    let refuses = |provider: &Provider| {
+        let mut protocols = Protocol::ALL.into_iter();
+        protocols.any(|p| !provider.servers(p).is_empty() && !provider.takes_password(p))
+    };
+    provider.is_some_and(refuses)
 }
 
 /// With what a person should know about this provider first.

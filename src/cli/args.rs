@@ -102,9 +102,10 @@ pub(crate) enum AccountCommand {
     ///
     /// The provider is found by the address. The provider's password is asked for and kept encrypted in the store,
     /// unless one of the --password options says where it comes from. From a script, give it on standard input; the
-    /// local password then stands alone on standard output.
+    /// local password then stands alone on standard output. Where the provider takes nothing but tokens no password is
+    /// asked for: sign in afterwards.
     #[command(after_long_help = ADD_EXAMPLES)]
-    Add(AccountAddArguments),
+    Add(Box<AccountAddArguments>),
     /// List the accounts.
     List(ListArguments),
     /// Show what to type into a mail program for an account.
@@ -137,6 +138,8 @@ pub(crate) struct AccountAddArguments {
     pub(crate) login_name: Vec<String>,
     #[command(flatten)]
     pub(crate) password: PasswordSource,
+    #[command(flatten)]
+    pub(crate) oauth: OAuthOptions,
     /// Print one JSON document, the local password in it.
     #[arg(long)]
     pub(crate) json: bool,
@@ -158,6 +161,30 @@ pub(crate) struct PasswordSource {
     /// Store nothing: mail programs send the provider's password themselves.
     #[arg(long)]
     pub(crate) passthrough: bool,
+    /// No password: sign in with the provider (OAuth). Implied where it takes nothing else.
+    #[arg(long)]
+    pub(crate) oauth: bool,
+}
+
+/// How to sign in, where that does not follow from the provider and the configuration.
+#[derive(Debug, Args)]
+pub(crate) struct OAuthOptions {
+    /// The issuer of the tokens, where it is not the provider's.
+    #[arg(long, value_name = "NAME", requires = "oauth")]
+    pub(crate) issuer: Option<String>,
+    /// How the grant is obtained.
+    #[arg(long, value_name = "FLOW", requires = "oauth",
+        value_parser = ["code", "device", "client-credentials", "service-account"])]
+    pub(crate) flow: Option<String>,
+    /// The grant of another account, for a mailbox that one's person may open, too.
+    #[arg(long, value_name = "NAME", requires = "oauth")]
+    pub(crate) grant: Option<String>,
+    /// The tenant: its domain or id.
+    #[arg(long, value_name = "TENANT", requires = "oauth")]
+    pub(crate) tenant: Option<String>,
+    /// A client id for this account alone; for all accounts it stands in the file as [issuer.NAME].
+    #[arg(long, value_name = "ID", requires = "oauth")]
+    pub(crate) client_id: Option<String>,
 }
 
 /// An account named on the command line.

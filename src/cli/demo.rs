@@ -42,7 +42,7 @@ pub enum DemoError {
 /// Runs until the check is through, or until it is interrupted.
 pub(crate) fn demo(arguments: &DemoArguments) -> Result<Exit, CliError> {
     // The check tells its steps itself; what goes wrong is told either way.
-    logging::start_plain(if arguments.check { "warn" } else { SESSIONS })?;
+    logging::start_plain(if arguments.check { TROUBLE } else { SESSIONS })?;
     super::block_on(run(arguments.check, proxy::PORTS, &mut io::stdout()))??;
     Ok(Exit::Ok)
 }
@@ -120,7 +120,10 @@ async fn invite(desk: &Arc<Desk>, user: &str, out: &mut impl Write) -> Result<()
             return Ok(());
         };
         writeln!(out, "  {url}\n")?;
-        writeln!(out, "Sessions are told below. Ctrl-C stops the demo.")?;
+        writeln!(
+            out,
+            "Each login and each end of a session is told below. Ctrl-C stops the demo."
+        )?;
         out.flush()?;
         match visit.answer(Request::Wait).await {
             Reply::Done { grant } => {
@@ -148,8 +151,12 @@ async fn interrupted() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-/// Each login and each end of a session. The ports are told already, and nobody has to keep the store.
-const SESSIONS: &str = "warn,mailsluice::relay::session=debug";
+/// Each login and each end of a session. The ports are told already, nobody has to keep the store, and that a sign-in is
+/// needed is printed with its address.
+const SESSIONS: &str = "warn,mailsluice::web::needed=off,mailsluice::relay::session=debug";
+
+/// What goes wrong, but for the login that has to fail since nobody has signed in.
+const TROUBLE: &str = "warn,mailsluice::web::needed=off,mailsluice::relay::session=off";
 
 #[cfg(test)]
 mod tests {

@@ -176,18 +176,28 @@ fn edit(error: &EditError) -> Exit {
 /// What is wrong with an account that is not written anywhere yet: without lines, and with the options' names.
 fn advice(problems: &Problems) -> String {
     let mut text = String::new();
-    let mut of_keys = false;
+    let (mut of_keys, mut of_oauth) = (false, false);
     for problem in problems.iter() {
         let key = problem.key().trim_start_matches("account.");
         let advice = problem.advice();
-        of_keys |= advice.contains(" = ");
+        let names_keys = advice.contains(" = ");
+        if key.starts_with("oauth") {
+            of_oauth |= names_keys;
+        } else {
+            of_keys |= names_keys;
+        }
         text.push_str(&format!("\n{key}: {advice}"));
     }
-    if of_keys {
-        text.push_str(OPTIONS);
+    let options = [(of_keys, OPTIONS), (of_oauth, OAUTH_OPTIONS)];
+    for (_, options) in options.iter().filter(|(named, _)| *named) {
+        text.push_str(&format!("\nHere these keys are options: {options}. {REST}"));
     }
     text
 }
 
-const OPTIONS: &str = "\nHere these keys are options: --provider NAME, --host HOST, --user NAME. What has no option \
-                       is written into the file; see: mailsluice example";
+const OPTIONS: &str = "--provider NAME, --host HOST, --user NAME";
+
+const OAUTH_OPTIONS: &str =
+    "--oauth --client-id ID, --tenant TENANT, --issuer NAME, --flow FLOW, --grant NAME";
+
+const REST: &str = "What has no option is written into the file; see: mailsluice example";

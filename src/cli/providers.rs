@@ -8,6 +8,7 @@ use super::args::ProvidersArguments;
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
+use crate::config::issuers::{self, IssuerPreset};
 use crate::config::providers::Provider;
 use crate::protocol::{Protocol, TlsMode};
 
@@ -117,16 +118,39 @@ fn detail(out: &mut impl Write, provider: &Provider) -> std::io::Result<()> {
         .map(Protocol::name)
         .collect();
     if !refusing.is_empty() {
-        writeln!(
-            out,
-            "  takes no password for {}: it wants a sign-in by OAuth, which this version cannot do",
-            refusing.join(", ")
-        )?;
+        writeln!(out, "  takes no password for {}", refusing.join(", "))?;
+    }
+    if let Some(issuer) = issuers::find(&provider.oauth) {
+        tokens(out, provider, issuer)?;
     }
     provider
         .hints()
         .iter()
         .try_for_each(|hint| writeln!(out, "  - {hint}"))
+}
+
+/// What a person should know about signing in there.
+fn tokens(out: &mut impl Write, provider: &Provider, issuer: &IssuerPreset) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "  takes tokens (OAuth) for {}, issued by {} ({})",
+        taking_tokens(provider, issuer).join(", "),
+        issuer.title,
+        issuer.name
+    )?;
+    writeln!(out, "  - {} See {}", issuer.registration, issuer.guide)?;
+    issuer
+        .notes
+        .iter()
+        .try_for_each(|note| writeln!(out, "  - {note}"))
+}
+
+fn taking_tokens(provider: &Provider, issuer: &IssuerPreset) -> Vec<&'static str> {
+    Protocol::ALL
+        .into_iter()
+        .filter(|p| !provider.servers(*p).is_empty() && issuer.serves(*p))
+        .map(Protocol::name)
+        .collect()
 }
 
 fn document(provider: &Provider) -> Value {
@@ -155,6 +179,13 @@ fn document(provider: &Provider) -> Value {
             "pop3": provider.takes_password(Protocol::Pop3),
             "smtp": provider.takes_password(Protocol::Smtp),
         },
+        "oauth": issuers::find(&provider.oauth).map(|issuer| json!({
+            "issuer": issuer.name,
+            "protocols": taking_tokens(provider, issuer),
+            "flows": issuer.flows.iter().map(|flow| flow.name()).collect::<Vec<_>>(),
+            "registration": issuer.registration,
+            "guide": issuer.guide,
+        })),
         "hints": provider.hints(),
     })
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, value};
 
-use super::runtime::{AccountAuth, SecretSource};
+use super::runtime::SecretSource;
 
 /// An account to add, as it is to be written.
 #[derive(Clone, Debug)]
@@ -25,8 +25,34 @@ pub struct NewAccount {
     pub host: Option<String>,
     /// The upstream user name, where it is neither the address nor what the provider's rule says.
     pub user: Option<String>,
-    /// What the upstream takes; `None` where `[defaults]` says it.
-    pub auth: Option<AccountAuth>,
+    /// What the upstream takes; `None` where `[defaults]` says it, or the provider takes nothing but tokens.
+    pub auth: Option<NewAuth>,
+}
+
+/// What the upstream takes, as it is to be written.
+#[derive(Clone, Debug)]
+pub enum NewAuth {
+    /// A password of the provider's, from here.
+    Password(SecretSource),
+    /// The client's own password.
+    Passthrough,
+    /// A token.
+    OAuth(NewOAuth),
+}
+
+/// What an account says about its tokens; what it leaves out follows from the provider, the issuer and `[defaults]`.
+#[derive(Clone, Debug, Default)]
+pub struct NewOAuth {
+    /// The issuer, where it is not the provider's.
+    pub issuer: Option<String>,
+    /// The flow, as the file spells it.
+    pub flow: Option<String>,
+    /// The grant it shares with other accounts.
+    pub grant: Option<String>,
+    /// The tenant.
+    pub tenant: Option<String>,
+    /// A client id for this account alone.
+    pub client_id: Option<String>,
 }
 
 /// Why the user's file was not changed.
@@ -178,12 +204,35 @@ fn table(account: &NewAccount) -> Result<Table, EditError> {
         }
     }
     match &account.auth {
-        // Its issuer follows from the provider; there is no secret to write.
-        None | Some(AccountAuth::OAuth(_)) => None,
-        Some(AccountAuth::Passthrough) => table.insert("auth", value("passthrough")),
-        Some(AccountAuth::Password(source)) => table.insert("password", password(source)?),
-    };
+        None => {}
+        Some(NewAuth::Passthrough) => {
+            table.insert("auth", value("passthrough"));
+        }
+        Some(NewAuth::Password(source)) => {
+            table.insert("password", password(source)?);
+        }
+        Some(NewAuth::OAuth(new)) => {
+            table.insert("auth", value("oauth"));
+            let details = oauth(new);
+            if !details.is_empty() {
+                table.insert("oauth", value(details));
+            }
+        }
+    }
     Ok(table)
+}
+
+fn oauth(new: &NewOAuth) -> InlineTable {
+    let keys = [
+        ("issuer", &new.issuer),
+        ("flow", &new.flow),
+        ("grant", &new.grant),
+        ("tenant", &new.tenant),
+        ("client_id", &new.client_id),
+    ];
+    let said = keys.into_iter();
+    let said = said.filter_map(|(key, text)| Some((key, text.as_deref()?)));
+    InlineTable::from_iter(said)
 }
 
 fn password(source: &SecretSource) -> Result<Item, EditError> {
@@ -299,7 +348,7 @@ const HEADER: &str = "\
 mod tests {
     use super::*;
 
-    fn account(address: &str, auth: Option<AccountAuth>) -> NewAccount {
+    fn account(address: &str, auth: Option<NewAuth>) -> NewAccount {
         NewAccount {
             address: address.to_owned(),
             login_names: Vec::new(),
@@ -315,7 +364,7 @@ mod tests {
 
     #[test]
     fn an_account_is_added_and_every_comment_kept() {
-        let mut new = account("eva@firma.de", Some(AccountAuth::Passthrough));
+        let mut new = account("eva@firma.de", Some(NewAuth::Passthrough));
         new.login_names = vec!["eva".to_owned()];
         new.host = Some("mail.firma.de".to_owned());
         let after = with_account(BEFORE, &new).unwrap();
@@ -347,11 +396,26 @@ mod tests {
     #[test]
     fn a_password_is_written_as_where_it_is() {
         let source = SecretSource::Command("pass show \"x\"".to_owned());
-        let new = account("anna@gmx.de", Some(AccountAuth::Password(source)));
+        let new = account("anna@gmx.de", Some(NewAuth::Password(source)));
         let text = with_account("", &new).unwrap();
         let expected =
             "[[account]]\naddress = \"anna@gmx.de\"\npassword = { command = 'pass show \"x\"' }\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn an_account_with_tokens_says_what_does_not_follow() {
+        let mut new = NewOAuth::default();
+        let write = |new: &NewOAuth| {
+            let account = account("anna@firma.de", Some(NewAuth::OAuth(new.clone())));
+            with_account("", &account).unwrap()
+        };
+        let plain = "[[account]]\naddress = \"anna@firma.de\"\nauth = \"oauth\"\n";
+        assert_eq!(write(&new), plain);
+        new.issuer = Some("microsoft".to_owned());
+        new.flow = Some("device".to_owned());
+        let details = "oauth = { issuer = \"microsoft\", flow = \"device\" }\n";
+        assert_eq!(write(&new), format!("{plain}{details}"));
     }
 
     #[test]

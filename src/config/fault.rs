@@ -1,9 +1,15 @@
 //! What can be wrong with a setting, each with what to write instead. No variant holds a value that could be a secret.
 
+mod words;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use self::words::{
+    are, as_told, cannot_listen, device_hint, did_you_mean, in_words, issuer_hint, or_oauth,
+    or_switch_off, provider_hint,
+};
 use crate::secret::Audience;
 
 /// One kind of mistake. Its text follows the place and the key.
@@ -75,12 +81,13 @@ pub(super) enum Fault {
     #[error("{0} offers no IMAP, POP3 or SMTP to mail programs, so nothing can be put between")]
     NoStandardAccess(String),
     #[error(
-        "{title} takes no password for {protocols}: this needs a sign-in (OAuth), which this version does not have{}",
-        and_switch_off(way_out.as_deref())
+        "{title} takes no password for {protocols}: write auth = \"oauth\" in place of the password{}{}",
+        as_told(guide.as_deref()), or_switch_off(way_out.as_deref())
     )]
     SignInNeeded {
         title: String,
         protocols: String,
+        guide: Option<String>,
         way_out: Option<String>,
     },
     #[error("{0} is a template: write its server as host = \"mail.example.com\"")]
@@ -143,9 +150,12 @@ pub(super) enum Fault {
     #[error(
         "where is the password? Write password = \"stored\" and run `mailsluice account set-password`, or \
          password = {{ command = \"…\" }}, {{ file = \"…\" }}, {{ env = \"…\" }}, {{ systemd = \"…\" }} or \
-         {{ keyring = \"…\" }}, or auth = \"passthrough\""
+         {{ keyring = \"…\" }}, or auth = \"passthrough\"{}", or_oauth(*oauth)
     )]
-    NoPassword,
+    NoPassword {
+        /// Whether a token would do, too.
+        oauth: bool,
+    },
     #[error(
         "auth = \"passthrough\" sends the client's own password on, so there is none to name: remove one of the two"
     )]
@@ -165,6 +175,143 @@ pub(super) enum Fault {
         "$CREDENTIALS_DIRECTORY is not set: write LoadCredential={0}:/path into the systemd unit"
     )]
     NoCredentials(String),
+
+    // OAuth.
+    #[error(
+        "auth = \"oauth\" needs no password: remove it; only oauth = {{ flow = \"password\" }} sends one to the issuer"
+    )]
+    PasswordWithOAuth,
+    #[error("oauth goes with auth = \"oauth\": remove one of the two")]
+    OAuthWithoutUse,
+    #[error(
+        "one sign-in is for one person, not for all addresses of a domain: write an [[account]] for each"
+    )]
+    CatchAllWithOAuth,
+    #[error(
+        "who issues the tokens? Write oauth = {{ issuer = \"…\" }} with one of {0}, or with one that you define as \
+         [issuer.NAME]"
+    )]
+    IssuerNeeded(String),
+    #[error(
+        "no issuer is called \"{name}\"; {} One of your own is written as [issuer.{name}] with discover = \"https://…\", \
+         or with authorize_url and token_url",
+        issuer_hint(nearest.as_deref())
+    )]
+    UnknownIssuer {
+        name: String,
+        nearest: Option<String>,
+    },
+    #[error(
+        "flow = \"{flow}\" needs the issuer's `{key}`: write it in [issuer.{issuer}], or discover = \"https://…\""
+    )]
+    EndpointNeeded {
+        issuer: String,
+        key: &'static str,
+        flow: &'static str,
+    },
+    #[error("discover finds the endpoints: remove `{0}`, or discover")]
+    EndpointBesideDiscovery(&'static str),
+    #[error(
+        "write a whole URL without user, password and #, such as \"https://login.example.com/token\""
+    )]
+    NotAUrl,
+    #[error(
+        "write the issuer's identifier, a URL without ? and #, such as \"https://login.example.com/realm\""
+    )]
+    NotAnIdentifier,
+    #[error(
+        "secrets and tokens go there, so it must be https:// (http:// only on this machine: 127.0.0.1, [::1])"
+    )]
+    PlainUrl,
+    #[error(
+        "sign-ins come back to this machine: write \"http://localhost:{{port}}/\" or \"http://127.0.0.1:{{port}}/\" \
+         ({{port}} is that of [sign_in]), or an https:// address if you paste what the browser shows"
+    )]
+    NotARedirect,
+    #[error(
+        "{title} gives tokens only to programs registered with it: register yours in the five steps of {guide}, \
+         and write [issuer.{issuer}] with client_id = \"…\""
+    )]
+    ClientIdNeeded {
+        title: String,
+        guide: String,
+        issuer: String,
+    },
+    #[error("a client id is not empty and holds no white space")]
+    NotAClientId,
+    #[error(
+        "{title} gives every client a secret and wants it: write client_secret = {{ file = \"…\" }} beside client_id ({guide})"
+    )]
+    ClientSecretNeeded { title: String, guide: String },
+    #[error(
+        "flow = \"client-credentials\" has no person who signs in, so the client must prove itself: write \
+         client_secret = {{ file = \"…\" }}, or certificate and key"
+    )]
+    ClientProofNeeded,
+    #[error("a certificate proves nothing without its private key: write key = \"…\", a PEM file")]
+    CertificateWithoutKey,
+    #[error(
+        "a client proves itself by client_secret or by certificate and key: remove one of the two"
+    )]
+    TwoProofs,
+    #[error(
+        "{title} does not give tokens for mail by flow = \"{flow}\": write {supported}{}",
+        device_hint(flow)
+    )]
+    FlowNotSupported {
+        title: String,
+        flow: &'static str,
+        supported: String,
+    },
+    #[error(
+        "flow = \"{flow}\" needs the tenant itself: write tenant = \"…\", its domain or id ({guide})"
+    )]
+    TenantNeeded { flow: &'static str, guide: String },
+    #[error("a tenant is a domain or an id: letters, digits, dots and hyphens")]
+    NotATenant,
+    #[error(
+        "flow = \"password\" sends the provider's password to the issuer: say where it is, password = \"stored\" or \
+         {{ command = \"…\" }}, {{ file = \"…\" }}, {{ env = \"…\" }}, {{ systemd = \"…\" }}, {{ keyring = \"…\" }}"
+    )]
+    FlowPasswordNeeded,
+    #[error(
+        "flow = \"service-account\" signs with a key file that Google makes: write key = \"….json\" (docs/oauth/google.md)"
+    )]
+    ServiceKeyNeeded,
+    #[error(
+        "a shared grant of a service account must say for whom it acts: write subject = \"anna@example.com\""
+    )]
+    SubjectNeeded,
+    #[error("\"{0}\" is no mail address: write subject = \"anna@example.com\"")]
+    NotASubject(String),
+    #[error("this goes with flow = \"service-account\" only: remove it, or write that flow")]
+    OnlyForServiceAccount,
+    #[error("a service account proves itself by its key file: remove this")]
+    NotForServiceAccount,
+    #[error("a grant's name is not empty and holds neither white space nor control characters")]
+    NotAGrant,
+    #[error(
+        "the grant \"{grant}\" belongs to {other}, too, with another {what}: say the same in both (best in [defaults] \
+         or [issuer.NAME]), or give this account a grant of its own"
+    )]
+    GrantDiffers {
+        grant: String,
+        other: String,
+        what: &'static str,
+    },
+    #[error("{title} takes no tokens for {protocol}: write {protocol} = false")]
+    NoTokensFor {
+        title: String,
+        protocol: &'static str,
+    },
+    #[error("this parameter is made by mailsluice itself: remove it")]
+    ReservedParameter,
+    #[error("a scope is not empty and holds no white space: write each one by itself")]
+    NotAScope,
+    #[error("port {0} is also that of a [[listener]]: choose another port here")]
+    SignInPortTaken(u16),
+    #[error("an empty command does nothing: remove it")]
+    EmptyCommand,
 
     // Files.
     #[error("{} cannot be read: {}", path.display(), in_words(*why))]
@@ -250,65 +397,4 @@ impl Fault {
             _ => None,
         }
     }
-}
-
-/// What the system said, as a person would.
-fn in_words(kind: io::ErrorKind) -> String {
-    match kind {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => "this user may not read it".to_owned(),
-        kind => kind.to_string(),
-    }
-}
-
-/// "this is", "this and that are".
-fn are(addresses: &[SocketAddr]) -> String {
-    let names: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
-    match names.as_slice() {
-        [.., last] if names.len() > 1 => {
-            let others = names.len() - 1;
-            format!(
-                "{} and {last} are",
-                names.get(..others).unwrap_or_default().join(", ")
-            )
-        }
-        names => format!("{} is", names.join("")),
-    }
-}
-
-fn cannot_listen(trouble: io::ErrorKind, by_default: bool) -> String {
-    let elsewhere = if by_default {
-        "write [[listener]] entries with other ports"
-    } else {
-        "choose another port"
-    };
-    match trouble {
-        io::ErrorKind::AddrInUse => format!("in use by another program: stop it, or {elsewhere}"),
-        io::ErrorKind::PermissionDenied => {
-            "not for this user to open: choose a port above 1023, or grant CAP_NET_BIND_SERVICE"
-                .to_owned()
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "no address of this machine: write one that is, such as 127.0.0.1".to_owned()
-        }
-        other => format!("not to be opened ({other}): {elsewhere}"),
-    }
-}
-
-fn did_you_mean(nearest: Option<&str>, known: &str) -> String {
-    match nearest {
-        Some(nearest) => format!("did you mean `{nearest}`?"),
-        None => format!("known here: {known}"),
-    }
-}
-
-fn provider_hint(nearest: Option<&str>) -> String {
-    match nearest {
-        Some(nearest) => format!("did you mean \"{nearest}\"?"),
-        None => "see `mailsluice providers`".to_owned(),
-    }
-}
-
-fn and_switch_off(off: Option<&str>) -> String {
-    off.map_or_else(String::new, |off| format!("; write {off} to use the rest"))
 }

@@ -1,10 +1,17 @@
 //! The file mirror: what may be written, and nothing about what it means. Everything is optional here; `check` says
 //! what is missing.
 
+mod oauth;
+
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor, value};
+
+pub(super) use self::oauth::{
+    ClientSecretEntry, IssuerEntry, OAuthEntry, ScopesEntry, ScopesTable, SignInTable,
+};
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -16,6 +23,8 @@ pub(super) struct File {
     pub store: StoreTable,
     pub limits: LimitsTable,
     pub log: LogTable,
+    pub sign_in: SignInTable,
+    pub issuer: BTreeMap<String, IssuerEntry>,
     /// What all accounts share.
     pub defaults: AccountEntry,
     /// Read one by one, so that an error in one costs no second look at the others.
@@ -36,6 +45,7 @@ pub(super) struct AccountEntry {
     pub user: Option<String>,
     pub auth: Option<AuthWord>,
     pub password: Option<PasswordEntry>,
+    pub oauth: Option<OAuthEntry>,
     pub imap: Option<ProtocolEntry>,
     pub pop3: Option<ProtocolEntry>,
     pub smtp: Option<ProtocolEntry>,
@@ -46,6 +56,7 @@ pub(super) struct AccountEntry {
 pub(super) enum AuthWord {
     Password,
     Passthrough,
+    OAuth,
 }
 
 /// `password = "stored"` or `password = { command = "…" }`.

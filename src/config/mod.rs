@@ -10,6 +10,7 @@
 //! | `fault.rs`, `problem.rs` | what is wrong, where, and what to write instead |
 //! | `runtime.rs`, `accounts.rs` | the checked configuration; login name → account |
 //! | `providers/` | the mail providers we know |
+//! | `issuers.rs`, `oauth.rs` | the OAuth issuers we know; the checked grants |
 //! | `edit.rs` | `account add` and `remove` in the user's file, comments kept |
 //!
 //! It opens no port, runs no command and reads no secret: it looks only whether a secret's file is there and closed to
@@ -20,6 +21,7 @@ mod check;
 pub mod edit;
 mod fault;
 mod file;
+pub mod issuers;
 mod key;
 mod names;
 mod nearest;
@@ -31,7 +33,7 @@ mod read;
 pub mod runtime;
 mod source;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,7 +50,7 @@ use self::key::KeyPath;
 pub use self::problem::{Place, Problem, Problems};
 use self::providers::Catalogue;
 use self::read::{Report, read};
-use self::runtime::{Config, Listener, SignInSettings};
+use self::runtime::{Config, Listener};
 pub use self::source::Flag;
 use self::source::{Sources, TomlFile};
 
@@ -154,10 +156,13 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, Problems> {
     let mut check = Check {
         catalogue: &catalogue,
         defaults: &file.defaults,
+        issuers: &file.issuer,
+        sign_in_port: file.sign_in.port,
         base,
         environment: &request.environment,
         for_service: request.for_service,
         addresses: HashSet::new(),
+        grants: BTreeMap::new(),
         loopback_upstreams: Vec::new(),
         files: Files::default(),
         report,
@@ -189,12 +194,14 @@ fn checked(
         Some(path) => check.path(path),
         None => paths::state_dir(check.environment),
     };
+    check::issuers(&file.issuer, check);
     let accounts = check::accounts(accounts, check);
     let listeners = check::listeners(listeners, check);
     if let Some(probe) = request.port_probe {
         check::ports(&listeners, probe, check);
     }
-    let (listeners, written) = listeners.into_iter().unzip();
+    let (listeners, written): (Vec<_>, _) = listeners.into_iter().unzip();
+    let sign_in = check::sign_in(&file.sign_in, &listeners, check);
     let config = Config {
         listeners,
         accounts,
@@ -203,7 +210,7 @@ fn checked(
         host,
         limits: check::limits(&file.limits, check),
         log: check::log(&file.log, check),
-        sign_in: SignInSettings::default(),
+        sign_in,
     };
     (config, written)
 }
@@ -299,6 +306,10 @@ fn catalogue(
 ///
 /// `host` is a name below `.localhost`, which RFC 6761 keeps for the own machine: it has the form of a full name, as
 /// some servers demand in EHLO, and tells nothing about the machine. The times are those of PROTOCOL B.7.
+///
+/// The port that sign-ins come back to stays the same, since some issuers compare the whole redirect URI with the one
+/// that was registered, and a person who forwards it by SSH must know it. 8143 is in nobody's registry that we know of,
+/// below the ports that systems hand out for a while (from 32768), and none that browsers refuse to open.
 const DEFAULTS: &str = r#"
 host = "mailsluice.localhost"
 
@@ -312,4 +323,7 @@ drain = 30
 [log]
 filter = "info"
 format = "text"
+
+[sign_in]
+port = 8143
 "#;

@@ -221,7 +221,7 @@ async fn a_store_of_a_newer_version_is_left_alone() {
     let store = Store::open(&settings).await.unwrap();
     sqlx::query(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-         SELECT 9999, 'later', success, checksum, 0 FROM _sqlx_migrations LIMIT 1",
+         SELECT 9999, 'later', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1",
     )
     .execute(&store.pool)
     .await

@@ -98,21 +98,21 @@ impl Callback {
         self.port
     }
 
-    /// The redirect URI of a client: its own where it has one, with our port where that leaves it out (RFC 8252 section
-    /// 7.3: any port of the loopback will do), or the root of this listener.
+    /// The redirect URI of a client: its own where it has one, with our port for `{port}` or where it leaves the port out
+    /// (RFC 8252 section 7.3: any port of the loopback will do), or the root of this listener.
+    ///
+    /// By the name `localhost`, since Microsoft takes no other without a detour; both loopbacks are ours, so it leads
+    /// nowhere else.
     pub fn redirect_uri(&self, client: &Client) -> String {
-        let own = client.redirect_uri.as_deref();
-        let uri = match own.map(|own| (own, Url::parse(own))) {
-            None => format!("http://127.0.0.1:{}/", self.port),
-            Some((own, Ok(url))) => {
-                let path = url.path().to_owned();
-                self.paths().insert(path);
-                with_port(own, &url, self.port)
+        let own = client.redirect_uri.as_deref().unwrap_or(DEFAULT);
+        let own = own.replace(PORT, &self.port.to_string());
+        match Url::parse(&own) {
+            Ok(url) => {
+                self.paths().insert(url.path().to_owned());
+                with_port(&own, &url, self.port)
             }
-            Some((own, Err(_))) => own.to_owned(),
-        };
-        self.paths().insert("/".to_owned());
-        uri
+            Err(_) => own,
+        }
     }
 
     fn paths(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
@@ -278,6 +278,12 @@ fn page(status: &'static str, title: &str, text: &str) -> Answer {
         ),
     )
 }
+
+/// Stands for our port in a redirect URI.
+const PORT: &str = "{port}";
+
+/// The redirect URI of a client without one of its own.
+const DEFAULT: &str = "http://localhost:{port}/";
 
 /// Connections at once; one person with a few tabs has less.
 const AT_ONCE: usize = 32;

@@ -278,3 +278,6 @@ fn seconds_until(time: SystemTime) -> u64 {
     let left = time.duration_since(SystemTime::now());
     left.map_or(0, |left| left.as_secs())
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ mod needed;
 mod request;
 mod status;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use self::callback::{Callback, CallbackError, Finish};
 #[cfg(unix)]

@@ -174,3 +174,6 @@ const COMMAND_TIME: Duration = Duration::from_secs(120);
 
 /// What of its error output is kept; the log line has less.
 const STDERR_MAX: u64 = 4 * 1024;
+
+#[cfg(test)]
+mod tests;

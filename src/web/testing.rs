@@ -1,12 +1,13 @@
-//! A desk with accounts and an issuer that is not there, for the tests of this folder.
+//! A desk with accounts, the embedded issuer or one that is not there, and a browser: for tests of sign-ins.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Desk;
+use super::{Desk, Reply, Request, Visit, Way};
 use crate::auth::oauth::Tokens;
+use crate::bridge::provider::{self, Provider};
 use crate::config::oauth::{Client, ClientProof, Endpoints, Flow, Grant, Issuer, Scopes};
 use crate::config::runtime::{
     Account, AccountAuth, Accounts, Config, KeySource, Limits, LogSettings, SignInSettings,
@@ -14,18 +15,86 @@ use crate::config::runtime::{
 };
 use crate::store::Store;
 
-/// Anna passes through, `ole@x.org` signs in.
-pub(super) async fn desk(state_dir: &Path) -> Arc<Desk> {
-    let config = Arc::new(config(state_dir, SignInSettings::default()));
+/// Anna passes through, Ole would sign in at an issuer that is not there.
+pub(crate) async fn desk(state_dir: &Path) -> Arc<Desk> {
+    let config = Arc::new(config(state_dir, grant(), SignInSettings::default()));
     let tokens = tokens(&config).await;
     Desk::new(tokens, move || Arc::clone(&config))
 }
 
-pub(super) async fn tokens(config: &Config) -> Tokens {
+pub(crate) async fn tokens(config: &Config) -> Tokens {
     Tokens::new(Store::open(&config.store).await.unwrap()).unwrap()
 }
 
-pub(super) fn config(state_dir: &Path, sign_in: SignInSettings) -> Config {
+/// The same with an issuer that is there.
+pub(crate) struct House {
+    pub(crate) provider: Provider,
+    pub(crate) config: Arc<Config>,
+    pub(crate) tokens: Tokens,
+    pub(crate) desk: Arc<Desk>,
+    /// Of the store and the certificate.
+    _folder: tempfile::TempDir,
+}
+
+impl House {
+    pub(crate) async fn new(on_needed: Option<String>) -> Self {
+        let provider = Provider::start().await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let ca_file = folder.path().join("ca.pem");
+        std::fs::write(&ca_file, provider.ca_pem()).unwrap();
+        let mut grant = grant();
+        grant.client.id = provider::Issuer::CLIENT_ID.to_owned();
+        grant.issuer.identifier = Some(provider.issuer().identifier().to_owned());
+        grant.issuer.ca_file = Some(ca_file);
+        grant.issuer.endpoints = Endpoints::Given {
+            authorize: provider.authorize_url(),
+            token: provider.token_url(),
+            device: None,
+            revoke: Some(provider.revoke_url()),
+        };
+        let sign_in = SignInSettings { port: 0, on_needed };
+        let config = Arc::new(config(folder.path(), grant, sign_in));
+        let tokens = tokens(&config).await;
+        let of_desk = Arc::clone(&config);
+        let desk = Desk::new(tokens.clone(), move || Arc::clone(&of_desk));
+        Self {
+            provider,
+            config,
+            tokens,
+            desk,
+            _folder: folder,
+        }
+    }
+
+    /// Begins a sign-in; the visit and where the person goes.
+    pub(crate) async fn begin(&self) -> (Visit, String) {
+        let mut visit = self.desk.visit();
+        let account = OLE.to_owned();
+        let way = Way::Configured;
+        match visit.answer(Request::SignIn { account, way }).await {
+            Reply::Open { url, .. } => (visit, url),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The state that the only grant is in.
+    pub(crate) async fn state(&self) -> String {
+        self.desk.grants().await[0].state.clone()
+    }
+}
+
+/// Opens `url` and, where that leads to a redirect, what is behind it: the address at the end and the page.
+pub(crate) async fn browse(url: &str) -> (String, String) {
+    let browser = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = browser.get(url).send().await.unwrap();
+    let at = answer.url().to_string();
+    (at, answer.text().await.unwrap())
+}
+
+/// Who signs in.
+pub(crate) const OLE: &str = "ole@x.org";
+
+fn config(state_dir: &Path, grant: Grant, sign_in: SignInSettings) -> Config {
     let store = state_dir.join("store");
     let account = |address: &str, auth| Account {
         address: address.to_owned(),
@@ -38,7 +107,7 @@ pub(super) fn config(state_dir: &Path, sign_in: SignInSettings) -> Config {
         listeners: Vec::new(),
         accounts: Accounts::new(vec![
             account("anna@x.org", AccountAuth::Passthrough),
-            account("ole@x.org", AccountAuth::OAuth(Arc::new(grant()))),
+            account(OLE, AccountAuth::OAuth(Arc::new(grant))),
         ]),
         store: StoreSettings {
             url: format!("sqlite:{}", store.join("store.db").display()),
@@ -64,7 +133,7 @@ pub(super) fn config(state_dir: &Path, sign_in: SignInSettings) -> Config {
 /// Port 9 discards, and nobody listens on it.
 fn grant() -> Grant {
     Grant {
-        name: "ole@x.org".to_owned(),
+        name: OLE.to_owned(),
         issuer: Issuer {
             name: "custom".to_owned(),
             title: "Nobody".to_owned(),

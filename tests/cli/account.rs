@@ -110,7 +110,9 @@ fn what_cannot_be_added_is_told_in_the_words_of_the_command_line() {
         .run_with(&["account", "add", "eva@outlook.com"], "x\n")
         .failed(65);
     assert!(
-        oauth.contains("sign-in (OAuth)") && !oauth.contains("--host"),
+        oauth.contains("docs/oauth/microsoft.md")
+            && oauth.contains("--oauth --client-id ID")
+            && !oauth.contains("--host"),
         "{oauth}"
     );
     let blank = home

@@ -15,7 +15,7 @@ use crate::client::pop3::Pop3;
 use crate::client::smtp::Smtp;
 use crate::client::{assert_same, sha256};
 use crate::fixture::{
-    Account, Authority, Identity, Line, Mailbox, Proxy, Route, Scripted, Target, read_line,
+    Account, Auth, Authority, Identity, Line, Mailbox, Proxy, Route, Scripted, Target, read_line,
     refused_port, say, seeds, servers,
 };
 
@@ -132,7 +132,7 @@ fn a_password_the_provider_rejects_is_temporary() {
     let servers = servers();
     let mailbox = Mailbox::new(servers);
     let mut account = Account::implicit(&mailbox.user, servers);
-    account.secret = "changed-at-the-provider".to_owned();
+    account.auth = Auth::Password("changed-at-the-provider".to_owned());
     assert_temporary(&account);
 }
 

@@ -37,6 +37,7 @@ macro_rules! on_routes {
 
 mod faults;
 mod imap;
+mod oauth;
 mod pop3;
 mod programs;
 mod service;

@@ -30,12 +30,15 @@ pub(super) fn of_client(
     certificate: Option<&Path>,
 ) -> Result<Secret, OAuthError> {
     let signer = Signer::from_pem(key, &private(key)?, certificate.is_some())?;
-    let mut header = json!({"alg": signer.algorithm(), "typ": "JWT"});
-    if let Some(path) = certificate {
+    let header = match certificate {
         // RFC 7515 section 4.1.8; Entra finds the registered key by it.
-        let leaf = digest::digest(&digest::SHA256, &leaf(path)?);
-        header["x5t#S256"] = json!(URL_SAFE_NO_PAD.encode(leaf));
-    }
+        Some(path) => {
+            let leaf = digest::digest(&digest::SHA256, &leaf(path)?);
+            let thumbprint = URL_SAFE_NO_PAD.encode(leaf);
+            json!({"alg": signer.algorithm(), "typ": "JWT", "x5t#S256": thumbprint})
+        }
+        None => json!({"alg": signer.algorithm(), "typ": "JWT"}),
+    };
     let now = now();
     let claims = json!({
         "iss": client_id, "sub": client_id, "aud": audience, "jti": random_id()?,

@@ -95,7 +95,10 @@ impl Renewal {
             if !self.is_wanted() {
                 return Ok(());
             }
-            if store.take_lease(&self.slot.name, &holder, LEASE).await? {
+            if store
+                .take_lease(&self.slot.name, &holder, self.core.lease)
+                .await?
+            {
                 break;
             }
             if Instant::now() >= deadline {
@@ -115,7 +118,9 @@ impl Renewal {
     async fn request(&self, holder: &str) -> Result<(), StoreError> {
         let (mut attempt, after) = {
             let mut life = self.slot.life();
-            let (next, attempt) = life.began(self.audience);
+            let Some((next, attempt)) = life.began(self.audience) else {
+                return Ok(());
+            };
             *life = next;
             (attempt, life.generation())
         };
@@ -162,7 +167,8 @@ impl Renewal {
             return Ok(outcome);
         };
         let name = &self.slot.name;
-        self.core.store.take_lease(name, holder, LEASE).await?;
+        let lease = self.core.lease;
+        self.core.store.take_lease(name, holder, lease).await?;
         let with_previous = issuers
             .token(&self.grant, self.audience, Some(&previous))
             .await;
@@ -206,12 +212,11 @@ impl Renewal {
             Ask::Later(trouble) if trouble.of_client => {
                 tracing::error!(%grant, audience, cause = trouble.why, "the issuer refuses our client");
             }
-            _ => match next.trouble() {
-                Some(trouble) => {
+            _ => {
+                if let Some(trouble) = next.trouble() {
                     tracing::warn!(%grant, audience, cause = trouble.why, "no new token yet");
                 }
-                None => {}
-            },
+            }
         }
     }
 }
@@ -235,9 +240,6 @@ impl Core {
         }
     }
 }
-
-/// One request of 10 s, and as much again for what is around it. It is taken anew before a second request.
-const LEASE: Duration = Duration::from_secs(20);
 
 /// A login has 25 s; who has waited so long for another process is told to come back.
 const LEASE_WAIT: Duration = Duration::from_secs(22);

@@ -45,3 +45,6 @@ pub struct AccessToken {
     /// Counts up with each refresh of the grant; a rejection of an older one is no news.
     pub generation: u64,
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,8 +47,11 @@ struct UnderWay {
     expires: Instant,
     /// Until the answer has come.
     open: Option<Open>,
-    end: watch::Sender<Option<Result<(), SignInError>>>,
+    end: End,
 }
+
+/// Tells those who wait how a sign-in ended.
+type End = watch::Sender<Option<Result<(), SignInError>>>;
 
 /// What the answer is checked and exchanged with.
 struct Open {
@@ -157,10 +160,7 @@ impl SignIns {
     }
 
     /// The sign-in of `state`, once. All are compared, each in constant time.
-    fn take(
-        &self,
-        state: &str,
-    ) -> Result<(Open, watch::Sender<Option<Result<(), SignInError>>>), SignInError> {
+    fn take(&self, state: &str) -> Result<(Open, End), SignInError> {
         let mut under_way = super::slot::locked(&self.under_way);
         let mut found = None;
         for sign_in in under_way.iter_mut() {

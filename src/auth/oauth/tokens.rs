@@ -16,7 +16,7 @@ use super::flight::{self, For};
 use super::grants::Issuers;
 use super::refusals;
 use super::sign_in::SignIns;
-use super::slot::{Slot, bound, locked};
+use super::slot::{Flight, Slot, bound, locked};
 use crate::auth::token::{ANY, Ask, Audience, Kept, Standing};
 use crate::config::oauth::Grant;
 use crate::proto::refusal::Refusal;
@@ -35,6 +35,8 @@ pub(super) struct Core {
     pub(super) store: Store,
     pub(super) issuers: Issuers,
     pub(super) clock: Clock,
+    /// How long one that asks an issuer keeps the others from it.
+    pub(super) lease: Duration,
     slots: DashMap<String, Arc<Slot>>,
     listener: Mutex<Option<Listener>>,
 }
@@ -76,10 +78,15 @@ pub enum GrantState {
 impl Tokens {
     /// Tokens kept in `store`, with an HTTP client of their own.
     pub fn new(store: Store) -> Result<Self, OAuthError> {
+        Self::with_lease(store, LEASE)
+    }
+
+    pub(super) fn with_lease(store: Store, lease: Duration) -> Result<Self, OAuthError> {
         let core = Arc::new(Core {
             issuers: Issuers::new(store.clone())?,
             store,
             clock: Clock::new(),
+            lease,
             slots: DashMap::new(),
             listener: Mutex::new(None),
         });
@@ -115,8 +122,17 @@ impl Tokens {
         if !matches!(ask, Ask::Request) {
             return refusals::token_of(grant, ask);
         }
-        let flight = flight::join(&self.core, &slot, grant, audience, For::Login);
-        match tokio::time::timeout(LOGIN_WAIT, flight).await {
+        let token = async {
+            let join = || flight::join(&self.core, &slot, grant, audience, For::Login);
+            let first = join().await;
+            let ask = slot.life().ask(audience, self.core.clock.now());
+            match (&first, ask) {
+                // One that was under way had seen no need; meanwhile the token was refused upstream.
+                (Err(_), Ask::Request) => join().await,
+                _ => first,
+            }
+        };
+        match tokio::time::timeout(LOGIN_WAIT, token).await {
             Ok(result) => result,
             Err(_) => Err(refusals::too_slow(grant)),
         }
@@ -133,24 +149,30 @@ impl Tokens {
     /// Renews tokens before they end, and keeps idle grants alive, until `stop`. `grants` is asked in each round.
     ///
     /// It looks at the clock every few seconds instead of sleeping until a token is due, so a suspend or a clock that is
-    /// set makes nothing late.
+    /// set makes nothing late. After `stop` it waits for the requests under way, some seconds at most: the store must
+    /// not be closed between an answer and its commit.
     pub async fn keep_fresh(
         &self,
         grants: impl Fn() -> Vec<Arc<Grant>> + Send + Sync,
         stop: CancellationToken,
     ) {
+        let rounds = self.renew_in_rounds(grants);
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = rounds => {}
+        }
+        let flights = futures_util::future::join_all(self.core.flights());
+        // Those that are not done by then are no worse off than under a kill.
+        let _ = tokio::time::timeout(SETTLE, flights).await;
+    }
+
+    async fn renew_in_rounds(&self, grants: impl Fn() -> Vec<Arc<Grant>> + Send + Sync) {
         for round in 0u64.. {
             let sync = round % SYNC_EVERY == 0;
-            let rounds = futures_util::stream::iter(grants())
-                .for_each_concurrent(AT_ONCE, |grant| self.freshen(grant, sync));
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = rounds => {}
-            }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(ROUND) => {}
-            }
+            futures_util::stream::iter(grants())
+                .for_each_concurrent(AT_ONCE, |grant| self.freshen(grant, sync))
+                .await;
+            tokio::time::sleep(ROUND).await;
         }
     }
 
@@ -240,6 +262,12 @@ impl Core {
         slot
     }
 
+    /// The requests under way.
+    fn flights(&self) -> Vec<Flight> {
+        let of = |slot: &Slot| locked(&slot.flights).values().cloned().collect::<Vec<_>>();
+        self.slots.iter().flat_map(|slot| of(&slot)).collect()
+    }
+
     /// Tells the listener that a sign-in is needed.
     pub(super) fn tell(&self, grant: &Grant, why: &str) {
         let listener = locked(&self.listener).clone();
@@ -313,6 +341,12 @@ fn audiences(grant: &Grant) -> Vec<Audience> {
     let protocols = grant.scopes.by_protocol.keys();
     protocols.map(|protocol| protocol.name()).collect()
 }
+
+/// One request of 10 s, and as much again for what is around it. It is taken anew before a second request.
+const LEASE: Duration = Duration::from_secs(20);
+
+/// How long a stop waits for requests under way: the deadline of one, and its commit.
+const SETTLE: Duration = Duration::from_secs(12);
 
 /// How long a login waits for a token; it has 25 s in all.
 const LOGIN_WAIT: Duration = Duration::from_secs(20);

@@ -7,12 +7,16 @@ use figment::value::Value;
 use super::super::accounts::{CATCH_ALL, is_address};
 use super::super::fault::Fault;
 use super::super::file::AccountEntry;
+use super::super::issuers;
 use super::super::key::KeyPath;
 use super::super::names::Names;
+use super::super::oauth::Grant;
 use super::super::read::read;
-use super::super::runtime::{Account, Accounts};
-use super::provider::provider;
-use super::{Check, endpoint, secret};
+use super::super::runtime::{Account, AccountAuth, Accounts, Endpoint};
+use super::endpoint::{Owner, Servers};
+use super::secret::{Proof, Said};
+use super::{Check, endpoint, oauth, provider, secret};
+use crate::protocol::Protocol;
 
 /// Reads and checks every entry; names must be unique over all of them.
 pub(in super::super) fn accounts(entries: Vec<Value>, check: &mut Check<'_>) -> Accounts {
@@ -27,6 +31,7 @@ pub(in super::super) fn accounts(entries: Vec<Value>, check: &mut Check<'_>) -> 
         claim(&entry, &at, &mut claimed, check);
         accounts.extend(account(&entry, &at, check));
     }
+    oauth::share(&mut accounts, check);
     Accounts::new(accounts)
 }
 
@@ -73,10 +78,35 @@ fn account(entry: &AccountEntry, at: &KeyPath, check: &mut Check<'_>) -> Option<
     let address = address(entry, at, check)?;
     let names = Names::of(&address)?;
     login_names(entry, at, &names, check);
-    let provider = provider(entry, at, &names, check);
-    let auth = secret::auth(entry, at, &names, check);
-    let provider = provider?;
-    let endpoints = endpoint::endpoints(entry, at, &names, &provider, check);
+    let preset = provider::provider(entry, at, &names, check);
+    let Servers {
+        mut endpoints,
+        owners,
+    } = match &preset {
+        Some(preset) => endpoint::servers(entry, at, &names, preset, check),
+        None => Servers::default(),
+    };
+    let said = Said {
+        entry,
+        at,
+        names: &names,
+        refused: owners.iter().any(|(_, owner)| !owner.takes_password),
+        has_issuer: owners.iter().any(|(_, owner)| !owner.issuer.is_empty()),
+    };
+    let auth = match secret::proof(&said, check)? {
+        Proof::Password(source) => AccountAuth::Password(source),
+        Proof::Passthrough => AccountAuth::Passthrough,
+        Proof::Token => {
+            let on = endpoints.get_or_insert_default();
+            let grant = token(&said, &owners, on, check)?;
+            AccountAuth::OAuth(oauth::register(grant, &address, at, check))
+        }
+    };
+    let passwords = !matches!(auth, AccountAuth::OAuth(_));
+    if let (true, Some(fault)) = (passwords, refusal(&owners, endpoints.as_ref())) {
+        check.report.add(&at.child("provider"), fault);
+        return None;
+    }
     Some(Account {
         address: address.to_lowercase(),
         login_names: entry
@@ -85,10 +115,63 @@ fn account(entry: &AccountEntry, at: &KeyPath, check: &mut Check<'_>) -> Option<
             .flatten()
             .map(|n| n.to_lowercase())
             .collect(),
-        provider: provider.name().to_owned(),
-        auth: auth?,
+        provider: preset?.name().to_owned(),
+        auth,
         endpoints: endpoints?,
     })
+}
+
+/// That some of these servers take no password.
+fn refusal(
+    owners: &[(Protocol, Owner)],
+    endpoints: Option<&HashMap<Protocol, Endpoint>>,
+) -> Option<Fault> {
+    let refusing: Vec<_> = owners.iter().filter(|(_, o)| !o.takes_password).collect();
+    let (_, owner) = refusing.first()?;
+    let names: Vec<&str> = refusing.iter().map(|(p, _)| p.name()).collect();
+    let off: Vec<String> = names.iter().map(|name| format!("{name} = false")).collect();
+    let others = endpoints.is_some_and(|all| all.len() > refusing.len());
+    Some(Fault::SignInNeeded {
+        title: owner.title.clone(),
+        protocols: names.join(", "),
+        guide: oauth::guide(&owner.issuer).map(str::to_owned),
+        way_out: others.then(|| off.join(" and ")),
+    })
+}
+
+/// The grant of an account that takes tokens. What its issuer has no tokens for is off, unless it is asked for.
+fn token(
+    said: &Said<'_>,
+    owners: &[(Protocol, Owner)],
+    endpoints: &mut HashMap<Protocol, Endpoint>,
+    check: &mut Check<'_>,
+) -> Option<Grant> {
+    let mut issuers = owners.iter().map(|(_, owner)| owner.issuer.as_str());
+    let protocols: Vec<Protocol> = endpoints.keys().copied().collect();
+    let asked = oauth::Asked {
+        entry: said.entry,
+        at: said.at,
+        names: said.names,
+        provider_issuer: issuers.find(|name| !name.is_empty()).unwrap_or_default(),
+        protocols: &protocols,
+    };
+    let grant = oauth::grant(&asked, check)?;
+    let preset = issuers::find(&grant.issuer.name);
+    let serves = |protocol: Protocol| preset.is_none_or(|preset| preset.serves(protocol));
+    for protocol in protocols.into_iter().filter(|p| !serves(*p)) {
+        endpoints.remove(&protocol);
+        if endpoint::switch(provider::said(said.entry, protocol)) == Some(true) {
+            let fault = Fault::NoTokensFor {
+                title: grant.issuer.title.clone(),
+                protocol: protocol.name(),
+            };
+            check.report.add(&said.at.child(protocol), fault);
+        }
+    }
+    if endpoints.is_empty() {
+        check.report.add(said.at, Fault::NothingOn);
+    }
+    Some(grant)
 }
 
 /// The address as written: the upstream gets it in its own case.

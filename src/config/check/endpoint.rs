@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -35,20 +36,39 @@ struct Address {
     port: u16,
     tls: TlsMode,
     user: UserForm,
-    /// The provider whose server it is, if that takes tokens only.
-    tokens_only: Option<String>,
+    /// The provider whose server it is.
+    owner: Option<Owner>,
 }
 
-/// The endpoints of an account; `None` after a report.
-pub(super) fn endpoints(
+/// Where an account's mail is.
+#[derive(Default)]
+pub(super) struct Servers {
+    /// `None` after a report.
+    pub(super) endpoints: Option<HashMap<Protocol, Endpoint>>,
+    /// The providers whose servers they are.
+    pub(super) owners: Vec<(Protocol, Owner)>,
+}
+
+/// What a provider says about proof.
+pub(super) struct Owner {
+    /// Its title.
+    pub(super) title: String,
+    /// The issuer of its tokens; empty: none known.
+    pub(super) issuer: String,
+    /// Whether it takes a password for this protocol.
+    pub(super) takes_password: bool,
+}
+
+/// Where an account's mail is.
+pub(super) fn servers(
     entry: &AccountEntry,
     at: &KeyPath,
     names: &Names<'_>,
     preset: &Preset<'_>,
     check: &mut Check<'_>,
-) -> Option<HashMap<Protocol, Endpoint>> {
+) -> Servers {
     let mut endpoints = HashMap::new();
-    let mut tokens_only = Vec::new();
+    let mut owners = Vec::new();
     let mut failed = false;
     for protocol in Protocol::ALL {
         if !is_on(entry, protocol, preset, check) {
@@ -63,40 +83,40 @@ pub(super) fn endpoints(
             own: table(said(entry, protocol)),
             shared: table(said(check.defaults, protocol)),
         };
-        match asked.address(check) {
-            Some(Address {
-                tokens_only: Some(title),
-                ..
-            }) => tokens_only.push((protocol, title)),
-            Some(address) => match asked.endpoint(address, check) {
-                Some(endpoint) => {
-                    asked.note_loopback(&endpoint, check);
-                    endpoints.insert(protocol, endpoint);
-                }
-                None => failed = true,
-            },
+        let Some(mut address) = asked.address(check) else {
+            failed = true;
+            continue;
+        };
+        owners.extend(address.owner.take().map(|owner| (protocol, owner)));
+        match asked.endpoint(address, check) {
+            Some(endpoint) => {
+                asked.note_loopback(&endpoint, check);
+                endpoints.insert(protocol, endpoint);
+            }
             None => failed = true,
         }
     }
-    if let Some((_, title)) = tokens_only.first() {
-        let protocols: Vec<Protocol> = tokens_only.iter().map(|(p, _)| *p).collect();
-        let fault = sign_in(title.clone(), &protocols, !endpoints.is_empty());
-        check.report.add(&at.child("provider"), fault);
-    } else if endpoints.is_empty() && !failed {
+    if endpoints.is_empty() && !failed {
         check.report.add(at, Fault::NothingOn);
-    } else if !failed {
-        return Some(endpoints);
+        failed = true;
     }
-    None
+    Servers {
+        endpoints: (!failed).then_some(endpoints),
+        owners,
+    }
+}
+
+/// What an account says about a protocol: on, off, or nothing.
+pub(super) fn switch(said: Option<&ProtocolEntry>) -> Option<bool> {
+    match said {
+        Some(ProtocolEntry::Switch(on)) => Some(*on),
+        Some(ProtocolEntry::Endpoint(_)) => Some(true),
+        None => None,
+    }
 }
 
 /// What is said decides, here before in `[defaults]`; else whatever the preset offers is on.
 fn is_on(entry: &AccountEntry, protocol: Protocol, preset: &Preset<'_>, check: &Check<'_>) -> bool {
-    let switch = |said: Option<&ProtocolEntry>| match said {
-        Some(ProtocolEntry::Switch(on)) => Some(*on),
-        Some(ProtocolEntry::Endpoint(_)) => Some(true),
-        None => None,
-    };
     let own = switch(said(entry, protocol));
     // A table in `[defaults]` says how, not whether: not every provider has every protocol.
     let shared = match said(check.defaults, protocol) {
@@ -109,20 +129,14 @@ fn is_on(entry: &AccountEntry, protocol: Protocol, preset: &Preset<'_>, check: &
     })
 }
 
-fn sign_in(title: String, protocols: &[Protocol], others_work: bool) -> Fault {
-    let names: Vec<&str> = protocols.iter().map(|p| p.name()).collect();
-    let off: Vec<String> = names.iter().map(|name| format!("{name} = false")).collect();
-    Fault::SignInNeeded {
-        title,
-        protocols: names.join(", "),
-        way_out: others_work.then(|| off.join(" and ")),
+impl Owner {
+    fn of(provider: &Provider, protocol: Protocol) -> Self {
+        Self {
+            title: provider.title.clone(),
+            issuer: provider.oauth.clone(),
+            takes_password: provider.takes_password(protocol),
+        }
     }
-}
-
-/// The title of a provider that takes no password for this protocol.
-fn tokens_only(provider: Option<&Provider>, protocol: Protocol) -> Option<String> {
-    let refusing = provider.filter(|p| !p.takes_password(protocol));
-    refusing.map(|p| p.title.clone())
 }
 
 impl Asked<'_> {
@@ -165,7 +179,7 @@ impl Asked<'_> {
                     port: server.port,
                     tls: server.tls.mode()?,
                     user: server.user.unwrap_or(provider.user),
-                    tokens_only: tokens_only(Some(provider), self.protocol),
+                    owner: Some(Owner::of(provider, self.protocol)),
                 })
             }
         }
@@ -199,7 +213,7 @@ impl Asked<'_> {
                 Preset::Known { provider, .. } => provider.user,
                 Preset::Custom { .. } => UserForm::Address,
             },
-            tokens_only: tokens_only(owner, self.protocol),
+            owner: owner.map(|p| Owner::of(p, self.protocol)),
         })
     }
 
@@ -301,7 +315,9 @@ impl Asked<'_> {
                 check.report.add(&at.child("public_key"), Fault::TwoTrusts);
                 None
             }
-            (Some(file), None) => ca_file(file, &at.child("ca_file"), check),
+            (Some(file), None) => {
+                certificates(file, &at.child("ca_file"), check).map(Trust::CaFile)
+            }
             (None, pin) => {
                 let parsed = pin.as_deref().and_then(parse_pin);
                 if parsed.is_none() {
@@ -313,10 +329,11 @@ impl Asked<'_> {
     }
 }
 
-fn ca_file(file: &str, key: &KeyPath, check: &mut Check<'_>) -> Option<Trust> {
+/// The file of a set of certificates; `None` after a report.
+pub(super) fn certificates(file: &str, key: &KeyPath, check: &mut Check<'_>) -> Option<PathBuf> {
     let path = check.path(file);
     match check.files.check(&path, Holds::Certificates) {
-        None => Some(Trust::CaFile(path)),
+        None => Some(path),
         Some(fault) => {
             check.report.add(key, fault);
             None

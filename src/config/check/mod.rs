@@ -4,24 +4,27 @@ mod account;
 mod endpoint;
 mod files;
 mod listener;
+mod oauth;
 mod ports;
 mod provider;
 mod secret;
 mod settings;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 pub(super) use self::account::accounts;
 pub(super) use self::files::Files;
 pub(super) use self::listener::listeners;
+pub(super) use self::oauth::issuers;
 pub use self::ports::PortProbe;
 pub(super) use self::ports::{Written, ports};
-pub(super) use self::settings::{host, limits, log, store};
+pub(super) use self::settings::{host, limits, log, sign_in, store};
 use super::fault::Fault;
-use super::file::AccountEntry;
+use super::file::{AccountEntry, IssuerEntry};
 use super::key::KeyPath;
 use super::nearest::nearest;
+use super::oauth::Grant;
 use super::providers::{Catalogue, Provider};
 use super::read::Report;
 
@@ -31,6 +34,10 @@ pub(super) struct Check<'a> {
     pub(super) catalogue: &'a Catalogue,
     /// What all accounts share.
     pub(super) defaults: &'a AccountEntry,
+    /// The issuers that the file speaks of.
+    pub(super) issuers: &'a BTreeMap<String, IssuerEntry>,
+    /// The port that sign-ins come back to.
+    pub(super) sign_in_port: u16,
     /// Relative paths start here: the folder of the configuration file.
     pub(super) base: &'a Path,
     /// The process environment.
@@ -39,6 +46,8 @@ pub(super) struct Check<'a> {
     pub(super) for_service: bool,
     /// The addresses of all accounts, in lower case, those with problems too.
     pub(super) addresses: HashSet<String>,
+    /// The grants so far by name, each with the account that had it first.
+    pub(super) grants: BTreeMap<String, (String, Grant)>,
     /// Upstreams on this machine: where they are written, and their port.
     pub(super) loopback_upstreams: Vec<(KeyPath, u16)>,
     /// The files looked at.

@@ -1,4 +1,4 @@
-//! Where an account's password comes from.
+//! How an account proves itself upstream, and where a secret comes from.
 
 use std::path::Path;
 
@@ -6,54 +6,111 @@ use super::super::fault::Fault;
 use super::super::file::{AccountEntry, AuthWord, PasswordEntry, PasswordTable};
 use super::super::key::KeyPath;
 use super::super::names::{Names, has_placeholder};
-use super::super::runtime::{AccountAuth, SecretSource};
+use super::super::runtime::SecretSource;
 use super::super::{accounts, accounts::CATCH_ALL};
 use super::Check;
 use super::files::Holds;
 
-/// What the upstream takes for this account. What it says itself comes before what `[defaults]` says.
-pub(super) fn auth(
-    entry: &AccountEntry,
+/// How an account proves itself upstream.
+pub(super) enum Proof {
+    /// By a password from there.
+    Password(SecretSource),
+    /// By what the client sends.
+    Passthrough,
+    /// By a token.
+    Token,
+}
+
+/// What an account says about its proof, or leaves to others.
+pub(super) struct Said<'a> {
+    pub(super) entry: &'a AccountEntry,
+    pub(super) at: &'a KeyPath,
+    pub(super) names: &'a Names<'a>,
+    /// Whether a server of its refuses passwords.
+    pub(super) refused: bool,
+    /// Whether the provider is known to take tokens.
+    pub(super) has_issuer: bool,
+}
+
+/// How this account proves itself. What it says itself comes first; where a provider takes nothing but tokens there is
+/// no other way; then comes what `[defaults]` says.
+pub(super) fn proof(said: &Said<'_>, check: &mut Check<'_>) -> Option<Proof> {
+    let own = said.entry;
+    if own.auth.is_some() || own.password.is_some() || own.oauth.is_some() {
+        return one_level(own, said.at, said, check);
+    }
+    if said.refused {
+        return Some(Proof::Token);
+    }
+    // There `oauth = { … }` says how, not whether.
+    let shared = check.defaults;
+    if shared.auth.is_some() || shared.password.is_some() {
+        return one_level(shared, &KeyPath::dotted("defaults"), said, check);
+    }
+    no_password(&said.at.child("password"), said, check)
+}
+
+fn one_level(
+    level: &AccountEntry,
     at: &KeyPath,
-    names: &Names<'_>,
+    said: &Said<'_>,
     check: &mut Check<'_>,
-) -> Option<AccountAuth> {
-    let levels = [
-        (entry, at.clone()),
-        (check.defaults, KeyPath::dotted("defaults")),
-    ];
-    let said = levels
-        .iter()
-        .find(|(e, _)| e.auth.is_some() || e.password.is_some());
-    let Some((level, level_at)) = said else {
-        check.report.add(&at.child("password"), Fault::NoPassword);
-        return None;
-    };
-    let key = level_at.child("password");
+) -> Option<Proof> {
+    let own = std::ptr::eq(level, said.entry);
+    let key = at.child("password");
+    let tokens = own && level.oauth.is_some();
     match (level.auth, &level.password) {
-        (Some(AuthWord::Passthrough), None) => Some(AccountAuth::Passthrough),
+        (Some(AuthWord::OAuth), _) => Some(Proof::Token),
+        (None, _) if tokens => Some(Proof::Token),
+        (Some(_), _) if tokens => {
+            check.report.add(&at.child("oauth"), Fault::OAuthWithoutUse);
+            None
+        }
+        (Some(AuthWord::Passthrough), None) => Some(Proof::Passthrough),
         (Some(AuthWord::Passthrough), Some(_)) => {
             check.report.add(&key, Fault::PasswordWithPassthrough);
             None
         }
-        (_, None) => {
-            check.report.add(&key, Fault::NoPassword);
-            None
-        }
-        (_, Some(password)) => {
-            let source = source(password, &key, check)?;
-            let source = filled(source, &key, names, check)?;
-            reachable(&source, &key, names, check);
-            Some(AccountAuth::Password(source))
-        }
+        (_, None) => no_password(&key, said, check),
+        (_, Some(entry)) => password(entry, &key, said.names, check).map(Proof::Password),
     }
 }
 
-/// The one source that is named.
-fn source(password: &PasswordEntry, key: &KeyPath, check: &mut Check<'_>) -> Option<SecretSource> {
-    let PasswordEntry::From(table) = password else {
-        return Some(SecretSource::Stored);
+fn no_password(key: &KeyPath, said: &Said<'_>, check: &mut Check<'_>) -> Option<Proof> {
+    let oauth = said.has_issuer;
+    check.report.add(key, Fault::NoPassword { oauth });
+    None
+}
+
+/// A password's source, with the address filled in, and within reach.
+pub(super) fn password(
+    entry: &PasswordEntry,
+    key: &KeyPath,
+    names: &Names<'_>,
+    check: &mut Check<'_>,
+) -> Option<SecretSource> {
+    let source = match entry {
+        PasswordEntry::Stored => SecretSource::Stored,
+        PasswordEntry::From(table) => source(table, key, check)?,
     };
+    let source = filled(source, key, names, check)?;
+    reachable(&source, key, names, check);
+    Some(source)
+}
+
+/// The source of a client secret, which is no account's own.
+pub(super) fn client_secret(
+    table: &PasswordTable,
+    key: &KeyPath,
+    check: &mut Check<'_>,
+) -> Option<SecretSource> {
+    let source = source(table, key, check)?;
+    check_reach(&source, key, check);
+    Some(source)
+}
+
+/// The one source that is named.
+fn source(table: &PasswordTable, key: &KeyPath, check: &mut Check<'_>) -> Option<SecretSource> {
     let PasswordTable {
         command,
         file,
@@ -128,17 +185,27 @@ fn filled(
     filled
 }
 
+/// A catch-all entry's placeholders wait for a name; anything else must be there.
 fn reachable(source: &SecretSource, key: &KeyPath, names: &Names<'_>, check: &mut Check<'_>) {
     let waits = |text: &str| names.local_part() == CATCH_ALL && has_placeholder(text);
+    let waiting = match source {
+        SecretSource::File(path) => waits(&path.to_string_lossy()),
+        SecretSource::Env(name) | SecretSource::SystemdCredential(name) => waits(name),
+        _ => false,
+    };
+    if !waiting {
+        check_reach(source, key, check);
+    }
+}
+
+fn check_reach(source: &SecretSource, key: &KeyPath, check: &mut Check<'_>) {
     let (step, fault) = match source {
-        SecretSource::File(path) if !waits(&path.to_string_lossy()) => {
-            ("file", check.files.check(path, Holds::Secret))
-        }
-        SecretSource::Env(name) if check.for_service && !waits(name) => {
+        SecretSource::File(path) => ("file", check.files.check(path, Holds::Secret)),
+        SecretSource::Env(name) if check.for_service => {
             let set = check.environment.contains_key(name);
             ("env", (!set).then(|| Fault::VariableNotSet(name.clone())))
         }
-        SecretSource::SystemdCredential(name) if check.for_service && !waits(name) => {
+        SecretSource::SystemdCredential(name) if check.for_service => {
             ("systemd", credential(name, check))
         }
         _ => return,

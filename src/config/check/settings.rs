@@ -6,9 +6,11 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::super::fault::Fault;
-use super::super::file::{KeyEntry, LimitsTable, LogFormat, LogTable, StoreTable};
+use super::super::file::{KeyEntry, LimitsTable, LogFormat, LogTable, SignInTable, StoreTable};
 use super::super::key::KeyPath;
-use super::super::runtime::{KeySource, Limits, LogSettings, StoreSettings};
+use super::super::runtime::{
+    KeySource, Limits, Listener, LogSettings, SignInSettings, StoreSettings,
+};
 use super::Check;
 use super::files::Holds;
 use super::provider::is_label;
@@ -125,6 +127,34 @@ pub(in super::super) fn log(table: &LogTable, check: &mut Check<'_>) -> LogSetti
     LogSettings {
         filter: table.filter.clone(),
         json: table.format == LogFormat::Json,
+    }
+}
+
+/// How people sign in. Its callback listener is on both loopbacks, so it shares no port with a listener there.
+pub(in super::super) fn sign_in(
+    table: &SignInTable,
+    listeners: &[Listener],
+    check: &mut Check<'_>,
+) -> SignInSettings {
+    let at = KeyPath::dotted("sign_in");
+    let near = |l: &&Listener| l.address.ip().is_loopback() || l.address.ip().is_unspecified();
+    let mut ports = listeners.iter().filter(near).map(|l| l.address.port());
+    if table.port != 0 && ports.any(|port| port == table.port) {
+        let fault = Fault::SignInPortTaken(table.port);
+        check.report.add(&at.child("port"), fault);
+    }
+    if table
+        .on_needed
+        .as_ref()
+        .is_some_and(|c| c.trim().is_empty())
+    {
+        check
+            .report
+            .add(&at.child("on_needed"), Fault::EmptyCommand);
+    }
+    SignInSettings {
+        port: table.port,
+        on_needed: table.on_needed.clone(),
     }
 }
 

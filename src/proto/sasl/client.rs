@@ -110,7 +110,7 @@ impl Exchange {
         matches!(self.report, Report::Said(_))
     }
 
-    /// The status of that report: `400`, `invalid_token`. At most [`STATUS_MAX`] harmless characters.
+    /// The status of that report: `400`, `invalid_token`. A short word of harmless characters.
     pub fn status(&self) -> Option<&str> {
         match &self.report {
             Report::Said(status) => status.as_deref(),

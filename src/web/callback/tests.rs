@@ -168,7 +168,11 @@ async fn a_registered_redirect_keeps_its_spelling_and_gets_our_port() {
     let listening = Listening::new(Some("http://localhost/seznam")).await;
     let port = listening.callback.port();
     for (own, uri) in [
-        (None, format!("http://127.0.0.1:{port}/")),
+        (None, format!("http://localhost:{port}/")),
+        (
+            Some("http://127.0.0.1:{port}/a"),
+            format!("http://127.0.0.1:{port}/a"),
+        ),
         (Some("http://localhost"), format!("http://localhost:{port}")),
         (Some("http://[::1]/a?b"), format!("http://[::1]:{port}/a?b")),
         (

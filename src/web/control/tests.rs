@@ -163,3 +163,15 @@ async fn a_client_that_goes_away_ends_its_wait() {
     let said_more = timeout(Duration::ZERO, gone(&mut from)).await;
     assert!(said_more.is_err(), "an unread request is no good-bye");
 }
+
+#[tokio::test]
+async fn a_state_folder_that_is_not_there_is_made_for_its_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let state_dir = folder.path().join("a/b");
+    let desk = testing::desk(folder.path()).await;
+    let _socket = ControlSocket::open(&state_dir, desk, status())
+        .await
+        .unwrap();
+    let mode = std::fs::metadata(&state_dir).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}

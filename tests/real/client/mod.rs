@@ -1,5 +1,6 @@
 //! Small clients that take nothing on trust: every line ends with CRLF, every count is right, nothing is left over.
 
+pub(crate) mod browser;
 pub(crate) mod imap;
 pub(crate) mod pop3;
 pub(crate) mod smtp;

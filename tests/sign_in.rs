@@ -1,0 +1,193 @@
+//! The program as it is typed: a service, sign-ins from beside it, and what `status` and `account list` say of them.
+//!
+//! The provider is the embedded one; the browser is here.
+
+#![cfg(unix)]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: what is not as expected has to stop the case"
+)]
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use mailsluice::bridge::provider::{Issuer, Provider};
+use mailsluice::protocol::Protocol;
+use serde_json::Value;
+
+struct House {
+    provider: Provider,
+    folder: tempfile::TempDir,
+}
+
+impl House {
+    async fn new() -> Self {
+        let provider = Provider::start().await.expect("the provider starts");
+        let folder = tempfile::tempdir().expect("a folder");
+        let house = Self { provider, folder };
+        std::fs::write(house.path("ca.pem"), house.provider.ca_pem()).expect("a file");
+        std::fs::write(house.path("mailsluice.toml"), house.config()).expect("a file");
+        house
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn config(&self) -> String {
+        let provider = &self.provider;
+        let ca_file = self.path("ca.pem");
+        let mut text = format!(
+            "[store]\nurl = \"sqlite:{state}/store.db\"\nkey = {{ file = \"{state}/store.key\" }}\n\
+             [sign_in]\nport = 0\n\
+             [issuer.demo]\nauthorize_url = \"{}\"\ntoken_url = \"{}\"\nrevoke_url = \"{}\"\nclient_id = \"{}\"\n\
+             scopes = [\"mail\"]\nca_file = \"{}\"\n\
+             [[account]]\naddress = \"{}\"\nauth = \"oauth\"\noauth = {{ issuer = \"demo\" }}\n",
+            provider.authorize_url(),
+            provider.token_url(),
+            provider.revoke_url(),
+            Issuer::CLIENT_ID,
+            ca_file.display(),
+            Provider::TOKEN_USER,
+            state = self.path("state").display(),
+        );
+        for protocol in Protocol::ALL {
+            text.push_str(&format!(
+                "[account.{protocol}]\nhost = \"{}\"\nport = {}\nca_file = \"{}\"\n",
+                Provider::HOST,
+                provider.port(protocol),
+                ca_file.display()
+            ));
+        }
+        text.push_str("[[listener]]\nprotocol = \"imap\"\naddress = \"127.0.0.1:0\"\n");
+        text
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mailsluice"));
+        command
+            .arg("--config")
+            .arg(self.path("mailsluice.toml"))
+            .args(arguments)
+            .env("HOME", self.folder.path())
+            .env("XDG_STATE_HOME", self.path("state-home"))
+            .env_remove("MAILSLUICE_CONFIG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn typed(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the program runs")
+    }
+
+    /// The account's grant as `account list --json` tells it.
+    fn state(&self) -> String {
+        let listed = self.typed(&["account", "list", "--json"]);
+        let document: Value = serde_json::from_slice(&listed.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&listed.stderr)));
+        let state = document.pointer("/0/grant/state").and_then(Value::as_str);
+        state.expect("a grant").to_owned()
+    }
+
+    /// Types `sign-in` and consents, or not, in the browser. The exit code and what was told at the end.
+    async fn sign_in(&self, consent: &str) -> (Option<i32>, String) {
+        let mut typed = self.command(&["sign-in", Provider::TOKEN_USER, "--no-browser"]);
+        let mut child = Running(typed.spawn().expect("the program runs"));
+        let told = BufReader::new(child.0.stderr.take().expect("standard error"));
+        let (found, url) = tokio::sync::oneshot::channel();
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut lines = told.lines().map_while(Result::ok);
+            if let Some(url) = lines.find(|line| line.trim().starts_with("http://")) {
+                let _ = found.send(url.trim().to_owned());
+            }
+            lines.collect::<Vec<_>>().join("\n")
+        });
+        let url = url.await.expect("an address to open");
+        let browser = reqwest::Client::builder().no_proxy().build();
+        let page = browser
+            .expect("a browser")
+            .get(format!("{url}&consent={consent}"));
+        page.send().await.expect("the page at the end");
+        let told = reading.await.expect("the rest is read");
+        let code = child.0.wait().expect("it ends").code();
+        (code, told)
+    }
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sign_in_and_out_without_a_service() {
+    let house = House::new().await;
+    assert_eq!(house.state(), "empty");
+    let (code, told) = house.sign_in("no").await;
+    assert_eq!(code, Some(77), "{told}");
+    assert!(told.contains("refused"), "{told}");
+    let (code, told) = house.sign_in("yes").await;
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("ole@example.org is signed in."), "{told}");
+    assert_eq!(house.state(), "active");
+    let shown = house.typed(&["account", "show", Provider::TOKEN_USER]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("at the provider: signed in"), "{shown}");
+    let out = house.typed(&["sign-out", Provider::TOKEN_USER]);
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    assert_eq!(house.state(), "empty");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sign_in_beside_a_running_service() {
+    let house = House::new().await;
+    let service = house.command(&["run"]).stdout(Stdio::null()).spawn();
+    let mut service = Running(service.expect("the program runs"));
+    let log = BufReader::new(service.0.stderr.take().expect("standard error"));
+    let (is_ready, ready) = tokio::sync::oneshot::channel();
+    let logged = tokio::task::spawn_blocking(move || {
+        let mut is_ready = Some(is_ready);
+        let mut text = String::new();
+        for line in log.lines().map_while(Result::ok) {
+            if line.contains("ready")
+                && let Some(is_ready) = is_ready.take()
+            {
+                let _ = is_ready.send(());
+            }
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text
+    });
+    if ready.await.is_err() {
+        panic!("{}", logged.await.expect("a log"));
+    }
+    let (code, told) = house.sign_in("yes").await;
+    assert_eq!(code, Some(0), "{told}");
+    let status = house.typed(&["status", "--json"]);
+    let status: Value = serde_json::from_slice(&status.stdout).expect("a status");
+    assert_eq!(
+        status.pointer("/grants/0/state").and_then(Value::as_str),
+        Some("active"),
+        "{status}"
+    );
+    assert_eq!(house.provider.issuer().token_requests(), 1);
+    drop(service);
+    let log = logged.await.expect("a log");
+    assert!(
+        !log.contains("code=") && !log.contains("code_verifier"),
+        "{log}"
+    );
+}
