@@ -74,7 +74,7 @@ fn child(house: &House) -> Child {
 async fn renew_until_killed(folder: PathBuf, base: &str) {
     let tokens = Tokens::with_lease(open(&folder).await, SHORT).unwrap();
     let grant = Arc::new(grant(base, Flow::AuthorizationCode));
-    let http = super::http::Http::new().unwrap();
+    let http = http::Http::new().unwrap();
     loop {
         tokens.advance(7_200);
         tokens.access_token(&grant, IMAP).await.unwrap();
