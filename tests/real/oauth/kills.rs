@@ -37,7 +37,7 @@ fn kill_9_at_any_moment_of_a_refresh_loses_no_grant() {
     Imap::inbox(&target).command("LOGOUT");
 }
 
-const KILLS: u32 = 200;
+const KILLS: u32 = 50;
 
 /// From the login to its end takes some 50 ms.
 const STEPS: u32 = 25;
