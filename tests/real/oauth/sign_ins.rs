@@ -57,36 +57,6 @@ fn a_person_signs_in_once_and_programs_fetch_and_send() {
 }
 
 #[test]
-fn a_code_shown_by_a_device_is_enough() {
-    let target = target(oauth_servers(), "");
-    let proxy = target.proxy.as_ref().expect("a proxy");
-    let mut url = None;
-    let output = proxy.sign_in(&target.user, &["--device"], |line| {
-        if line.starts_with("http") {
-            url = Some(line.to_owned());
-        }
-        let Some(url) = url.as_ref().filter(|_| is_code(line)) else {
-            return false;
-        };
-        let (_, path) = split(url);
-        let home = oauth_servers().issuer.url();
-        let page = match path.contains("user_code=") {
-            true => url.clone(),
-            false => format!("{home}{path}?user_code={line}"),
-        };
-        Browser::default().enter_code(&page, &target.user);
-        true
-    });
-    assert!(output.status.success(), "{output:?}");
-    Imap::inbox(&target).command("NOOP");
-}
-
-/// `WXYZ-WXYZ`, as oidc-provider makes them.
-fn is_code(line: &str) -> bool {
-    line.len() == 9 && line.bytes().all(|b| b == b'-' || b.is_ascii_uppercase())
-}
-
-#[test]
 fn who_logs_in_before_anybody_signed_in_is_told_so_and_not_blamed() {
     let target = target(oauth_servers(), "");
     let mut imap = Imap::connect(target.imap);
