@@ -17,6 +17,7 @@ use crate::auth::add_generated;
 use crate::config::edit::{
     NewAccount, NewAuth, NewOAuth, new_file, with_account, without_account, write,
 };
+use crate::config::oauth::Flow;
 use crate::config::providers::{self, Provider};
 use crate::config::runtime::{Account, AccountAuth, Config, SecretSource};
 use crate::config::{Found, LoadRequest, Loaded, load};
@@ -321,15 +322,15 @@ fn show(context: &Context, arguments: &AccountShowArguments) -> Result<Exit, Cli
 fn set_password(context: &Context, arguments: &AccountArguments) -> Result<Exit, CliError> {
     let loaded = context.load()?;
     let account = find(&loaded.config, &arguments.address)?;
-    if !matches!(account.auth, AccountAuth::Password(SecretSource::Stored)) {
+    let Some(name) = stored_under(&account) else {
         return Err(CliError::NotStored {
             account: account.address.clone(),
         });
-    }
+    };
     let secret = ask_for_provider_password(&loaded, &account)?;
     super::block_on(async {
         let store = context.store(&loaded.config).await?;
-        store.put_stored_secret(&account.address, &secret).await?;
+        store.put_stored_secret(name, &secret).await?;
         store.close().await;
         Ok::<_, CliError>(())
     })??;
@@ -339,6 +340,17 @@ fn set_password(context: &Context, arguments: &AccountArguments) -> Result<Exit,
         "The provider's password of {address} is stored; try it: mailsluice check --connect"
     )?;
     Ok(Exit::Ok)
+}
+
+/// The name under which the store has the provider's password, if it has it: the issuer is sent a grant's.
+fn stored_under(account: &Account) -> Option<&str> {
+    match &account.auth {
+        AccountAuth::Password(SecretSource::Stored) => Some(&account.address),
+        AccountAuth::OAuth(grant) if grant.flow == Flow::Password(SecretSource::Stored) => {
+            Some(&grant.name)
+        }
+        AccountAuth::Password(_) | AccountAuth::OAuth(_) | AccountAuth::Passthrough => None,
+    }
 }
 
 /// How the grant that serves `account` stands, where it has one.

@@ -2,7 +2,6 @@
 //!
 //! Here without the proxy's house-keeping; signing in, and what becomes of the tokens, in the files beside this one.
 
-mod kills;
 mod sign_ins;
 mod tokens;
 

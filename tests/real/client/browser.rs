@@ -45,41 +45,6 @@ impl Browser {
         panic!("the sign-in does not end: {page:?}");
     }
 
-    /// Confirms a device's code.
-    pub(crate) fn enter_code(&mut self, url: &str, user: &str) {
-        let (home, mut path) = split(url);
-        let mut page = self.get(home, &path);
-        for _ in 0..MOST_STEPS {
-            if let Some(location) = page.location.take() {
-                path = split_or_same(&location);
-                page = self.get(home, &path);
-                continue;
-            }
-            if page.body.contains("Sign-in Success") {
-                return;
-            }
-            let field = |name: &str| attribute(&page.body, &format!("name=\"{name}\" value=\""));
-            let mut fields: Vec<(&str, String)> = Vec::new();
-            for name in ["prompt", "xsrf", "user_code"] {
-                fields.extend(field(name).map(|value| (name, value)));
-            }
-            if page.body.contains("name=\"confirm\"") {
-                fields.push(("confirm", "yes".to_owned()));
-            }
-            if page.body.contains("name=\"login\"") {
-                fields.push(("login", user.to_owned()));
-                fields.push(("password", "x".to_owned()));
-            }
-            let fields: Vec<(&str, &str)> = fields
-                .iter()
-                .map(|(name, value)| (*name, value.as_str()))
-                .collect();
-            let action = attribute(&page.body, "action=\"").map_or(path.clone(), |it| it);
-            page = self.post(home, &split_or_same(&action), &fields);
-        }
-        panic!("the code is not taken: {page:?}");
-    }
-
     pub(crate) fn get(&mut self, home: SocketAddr, path: &str) -> Page {
         self.request(home, &format!("GET {path} HTTP/1.0\r\n"), "")
     }

@@ -92,7 +92,7 @@ const json = (status, body, headers = {}) => (req, res) => {
 const faults = {
   down: (req) => req.socket.destroy(),
   slow: () => {},
-  429: json(429, { error: 'slow_down' }, { 'retry-after': '3600' }),
+  429: json(429, { error: 'slow_down' }, { 'retry-after': '1' }),
   500: json(500, { error: 'server_error' }),
   unavailable: json(400, { error: 'temporarily_unavailable' }),
   garbage: (req, res) => res.end('\u0000\u00ff not json'),
