@@ -10,7 +10,7 @@ use zeroize::{Zeroize, Zeroizing};
 /// Bytes that must not reach a log, an error, a `Debug` or a process list.
 ///
 /// Not necessarily UTF-8: old clients send passwords in Latin-1 and they are compared byte by byte.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
@@ -24,9 +24,41 @@ impl Secret {
         &self.0
     }
 
+    /// Appends `bytes`. What a vector would leave behind when it grows is wiped.
+    pub fn append(&mut self, bytes: &[u8]) {
+        let needed = self.0.len().saturating_add(bytes.len());
+        if needed > self.0.capacity() {
+            let mut larger = Vec::with_capacity(needed.max(2 * self.0.capacity()));
+            larger.extend_from_slice(&self.0);
+            // The old one is wiped as it is dropped.
+            self.0 = Zeroizing::new(larger);
+        }
+        self.0.extend_from_slice(bytes);
+    }
+
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// Who besides its owner may be let into a file that holds a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Audience {
+    /// Nobody: the files that are ours alone, the store and its key.
+    Owner,
+    /// The group, to read: a user's password file, since a service often shares a group with who writes its secrets.
+    Group,
+}
+
+impl Audience {
+    /// Whether Unix permission bits let in more than that.
+    pub fn is_exceeded_by(self, mode: u32) -> bool {
+        let forbidden = match self {
+            Self::Owner => 0o077,
+            Self::Group => 0o037,
+        };
+        mode & forbidden != 0
     }
 }
 

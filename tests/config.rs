@@ -8,6 +8,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use mailsluice::config::providers::{self, AuthMethod, Provider, ServerTls, UserF
 use mailsluice::config::runtime::{
     AccountAuth, Config, KeySource, ListenerTls, Pin, SecretSource, Trust,
 };
-use mailsluice::config::{Flag, Found, LoadRequest, Loaded, Problems, load};
+use mailsluice::config::{Flag, Found, LoadRequest, Loaded, Problem, Problems, load};
 use mailsluice::protocol::{Protocol, TlsMode};
 use toml_edit::{DocumentMut, Item, TableLike};
 
@@ -525,6 +527,22 @@ fn secrets_open_to_others_are_refused() {
         }
     }
     mode(&secret, 0o600);
+    // The store's own key is refused at run time as soon as anybody else may read it, so it is refused here, too.
+    let key = folder.path().join("store.key");
+    write_private(&key, "key\n");
+    write_private(
+        &config,
+        &format!("{text}[store]\nkey = {{ file = \"store.key\" }}\n"),
+    );
+    assert!(load_path(&config).is_ok());
+    mode(&key, 0o640);
+    let expected = format!(
+        "{}:5: store.key: {} is open to others (mode 0640): `chmod 600` it",
+        config.display(),
+        key.display()
+    );
+    assert_eq!(load_path(&config).unwrap_err().to_string(), expected);
+    mode(&key, 0o600);
     mode(&config, 0o602);
     let expected = "anyone may write to this file, and its commands are run: `chmod o-w` it";
     assert_eq!(
@@ -555,12 +573,48 @@ fn a_service_must_have_its_secrets_within_reach() {
 }
 
 #[test]
-fn a_port_in_use_names_the_line_of_its_listener() {
+fn ports_that_cannot_be_had_are_told_with_the_rest() {
+    let path = Path::new("tests/bad-configs/ports-in-use.toml");
+    let request = LoadRequest {
+        path: Some(path.to_owned()),
+        port_probe: Some(refusing),
+        ..LoadRequest::default()
+    };
+    let problems = load(&request).unwrap_err();
+    let expected = fs::read_to_string(path.with_extension("probed")).unwrap();
+    assert_eq!(problems.to_string(), expected.trim_end());
+    let ports = problems.iter().filter_map(Problem::port_trouble).count();
+    assert_eq!((ports, problems.iter().count()), (4, 5));
+}
+
+#[test]
+fn default_ports_in_use_are_one_problem_that_says_what_to_write() {
+    let mut request = request_for_text("");
+    request.port_probe = Some(refusing);
+    let expected = "default: listener: 127.0.0.1:1143 and [::1]:1143 are in use by another program: stop it, or write \
+                    [[listener]] entries with other ports";
+    assert_eq!(load(&request).unwrap_err().to_string(), expected);
+}
+
+#[test]
+fn a_port_taken_at_the_last_moment_is_told_in_the_same_words() {
     let text = "[[listener]]\nprotocol = \"imap\"\n\n[[listener]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:2525\"\n";
     let loaded = load_text(text).unwrap();
-    let problem = loaded.port_in_use(loaded.config.listeners.last().unwrap());
-    let expected = "x.toml:4: listener: 127.0.0.1:2525 is in use by another program: stop it, or choose another port";
-    assert_eq!(problem.to_string(), expected);
+    let listener = loaded.config.listeners.last().unwrap();
+    let problem = loaded.cannot_listen(listener, ErrorKind::AddrInUse);
+    let expected = "x.toml:6: listener.address: 127.0.0.1:2525 is in use by another program: stop it, or choose \
+                    another port";
+    assert_eq!(problem.unwrap().to_string(), expected);
+}
+
+/// A machine on which some ports cannot be had.
+fn refusing(address: SocketAddr) -> Result<(), ErrorKind> {
+    match address.port() {
+        0..1024 => Err(ErrorKind::PermissionDenied),
+        1143 => Err(ErrorKind::AddrInUse),
+        _ if !address.ip().is_loopback() => Err(ErrorKind::AddrNotAvailable),
+        _ => Ok(()),
+    }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -616,7 +670,7 @@ fn a_named_file_must_exist() {
     let problems = load_path(missing).unwrap_err();
     assert_eq!(
         problems.to_string(),
-        "tests/no-such-file.toml: cannot be read (entity not found)"
+        "tests/no-such-file.toml: cannot be read: there is no such file"
     );
 }
 

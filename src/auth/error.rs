@@ -33,8 +33,8 @@ pub enum PasswordError {
         "hashing the local password failed; there may be too little memory, or the store is from a newer version"
     )]
     Hashing,
-    /// The store.
-    #[error("the store failed")]
+    /// The store, which says itself what is wrong.
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 
@@ -66,7 +66,7 @@ pub enum SecretError {
         /// What the system said.
         source: std::sync::Arc<io::Error>,
     },
-    /// A file that others may read.
+    /// A file that others than the owner and the group may read, or anybody but the owner may write.
     #[error("the password file {path} is open to others (mode {mode:03o}); run: chmod 600 {path}", path = path.display())]
     LooseFile {
         /// Which file.

@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 use super::error::SecretError;
 use crate::config::runtime::SecretSource;
 use crate::proto::text::sanitise;
-use crate::secret::Secret;
+use crate::secret::{Audience, Secret};
 use crate::store::{self, Store};
 
 /// The secret of `account` from `source`, within 20 s. Remembers nothing: for `mailsluice check`, which tries a source.
@@ -130,7 +130,7 @@ async fn read_file(path: PathBuf, privacy: Privacy) -> Result<Secret, SecretErro
     off_the_runtime(move || {
         let read = || -> io::Result<_> {
             let loose = match privacy {
-                Privacy::Checked => store::open_to_others(&path)?,
+                Privacy::Checked => store::open_beyond(Audience::Group, &path)?,
                 Privacy::Systemd => None,
             };
             Ok((loose, store::read_bounded(&path, SECRET_MAX as u64)?))
@@ -294,23 +294,27 @@ mod tests {
 
     #[cfg(unix)]
     #[tokio::test]
-    async fn a_file_open_to_others_is_refused_and_a_private_one_read() {
+    async fn a_file_open_to_others_is_refused_and_one_the_group_may_read_is_read() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("password");
         std::fs::write(&path, "secret\n").unwrap();
-        let mode = |mode| std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
-        mode(0o644);
-        let loose = asked(SecretSource::File(path.clone())).await;
-        assert!(matches!(
-            loose,
-            Err(SecretError::LooseFile { mode: 0o644, .. })
-        ));
-        mode(0o600);
-        assert_eq!(
-            asked(SecretSource::File(path.clone())).await.unwrap(),
-            b"secret"
-        );
+        // What `check` accepts is read (tests/config.rs, `secrets_open_to_others_are_refused`), and nothing else.
+        for (bits, accepted) in [
+            (0o600, true),
+            (0o400, true),
+            (0o640, true),
+            (0o660, false),
+            (0o644, false),
+            (0o604, false),
+        ] {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(bits)).unwrap();
+            match asked(SecretSource::File(path.clone())).await {
+                Ok(secret) => assert!(accepted && secret == b"secret", "{bits:o}"),
+                Err(SecretError::LooseFile { mode, .. }) => assert!(!accepted && mode == bits),
+                Err(other) => panic!("{bits:o}: {other}"),
+            }
+        }
         let gone = asked(SecretSource::File(folder.path().join("gone"))).await;
         assert!(matches!(gone, Err(SecretError::File { .. })));
     }

@@ -61,7 +61,7 @@ pub(super) fn of_generated(
 pub(super) async fn of_chosen(password: Secret) -> Result<Secret, PasswordError> {
     let mut salt = [0; SALT_LEN];
     rand::fill(&mut salt).map_err(|_| PasswordError::Hashing)?;
-    let hash = argon2id(password, salt).await?;
+    let hash = argon2id(&ARGON2_AT_ONCE, password, salt).await?;
     let mut verifier = Vec::with_capacity(1 + SALT_LEN + HASH_LEN);
     verifier.push(ARGON2ID_19M_2_1);
     verifier.extend_from_slice(&salt);
@@ -117,17 +117,20 @@ async fn matches_argon2id(kept: &LocalPassword, password: &Secret) -> Result<boo
     let Some((salt, expected)) = parts else {
         return Err(PasswordError::Hashing);
     };
-    let hash = argon2id(password.clone(), *salt).await?;
+    let hash = argon2id(&ARGON2_AT_ONCE, password.clone(), *salt).await?;
     Ok(equal(hash.as_slice(), expected))
 }
 
-/// Off the runtime, and few at a time: each holds a core and 19 MiB.
+/// Off the runtime, and as few at a time as `at_once` allows: each holds a core and 19 MiB.
 async fn argon2id(
+    at_once: &'static Semaphore,
     password: Secret,
     salt: [u8; SALT_LEN],
 ) -> Result<Zeroizing<[u8; HASH_LEN]>, PasswordError> {
-    let permit = ARGON2_AT_ONCE.acquire().await;
+    let permit = at_once.acquire().await;
     let blocking = move || {
+        // Held by the work itself, which goes on when the login that asked for it is given up.
+        let _permit = permit;
         let mut hash = Zeroizing::new([0; HASH_LEN]);
         Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT)
             .hash_password_into(password.expose(), &salt, hash.as_mut_slice())
@@ -135,7 +138,6 @@ async fn argon2id(
             .map_err(|_| PasswordError::Hashing)
     };
     let hashed = tokio::task::spawn_blocking(blocking).await;
-    drop(permit);
     hashed.map_err(|_| PasswordError::Hashing)?
 }
 
@@ -220,5 +222,26 @@ mod tests {
         let typed = Secret::from("Correct-Horse");
         let tags = Tags::new(&key(), &kept.account, &typed);
         assert!(proven.matches(&kept, &tags, &typed).await.is_err());
+    }
+
+    #[test]
+    fn work_that_nobody_waits_for_any_more_still_counts() {
+        static ONE: Semaphore = Semaphore::const_new(1);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            // The one thread for such work is busy until `go`, so what is asked for below waits behind it.
+            let (go, wait) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || wait.recv());
+            let mut given_up = Box::pin(argon2id(&ONE, Secret::from("x"), [0; SALT_LEN]));
+            assert!(futures_util::poll!(&mut given_up).is_pending());
+            drop(given_up);
+            assert_eq!(ONE.available_permits(), 0);
+            go.send(()).unwrap();
+            busy.await.unwrap().unwrap();
+            drop(ONE.acquire().await.unwrap());
+        });
     }
 }

@@ -15,9 +15,8 @@ use super::Verifier;
 use super::wire::{Patience, Stream, Wire, WireError};
 use crate::proto::dialogue::LoginAttempt;
 use crate::proto::lines::Line;
-use crate::proto::refusal::{Cause, Refusal};
+use crate::proto::pop3::codec;
 use crate::proto::sasl::{self, SASL_LINE_MAX, SaslError};
-use crate::proto::text::ascii;
 use crate::secret::Secret;
 
 /// Serves one client until it leaves, is silent for too long, or `stop` says so.
@@ -88,7 +87,7 @@ impl Command {
 
 async fn read<S: Stream>(wire: &mut Wire<S>) -> Result<Option<Command>, WireError> {
     match wire.line(SASL_LINE_MAX).await? {
-        Line::Complete(line) => Ok(Some(Command::parse(&line))),
+        Line::Complete(line) => Ok(Some(Command::parse(line.expose()))),
         Line::TooLong => {
             wire.say("-ERR Line too long\r\n");
             Ok(None)
@@ -171,7 +170,7 @@ async fn auth_plain<S: Stream>(
         None => {
             wire.say("+ \r\n");
             match wire.line(SASL_LINE_MAX).await? {
-                Line::Complete(line) => sasl::decode(&line),
+                Line::Complete(line) => sasl::decode(line.expose()),
                 Line::TooLong => Err(SaslError::Base64),
             }
         }
@@ -194,7 +193,7 @@ async fn decide<S: Stream>(
     let mailbox = match verifier.verify(&attempt).await {
         Ok(mailbox) => mailbox,
         Err(refusal) => {
-            wire.say(format!("-ERR {}\r\n", refused(&refusal)));
+            wire.say(codec::refusal(refusal.cause, &refusal.text));
             return Ok(None);
         }
     };
@@ -208,24 +207,6 @@ async fn decide<S: Stream>(
             Ok(None)
         }
     }
-}
-
-/// The response code for each cause, PROTOCOL B.6.
-fn refused(refusal: &Refusal) -> String {
-    let code = match refusal.cause {
-        Cause::WrongPassword | Cause::PasswordExpired => "[AUTH] ",
-        Cause::ContactAdmin | Cause::ProtocolOff | Cause::ServerBug => "[SYS/PERM] ",
-        Cause::InUse => "[IN-USE] ",
-        Cause::PrivacyRequired => "",
-        Cause::CredentialRejected
-        | Cause::SignInNeeded
-        | Cause::Unavailable
-        | Cause::UntrustedUpstream
-        | Cause::UpstreamPolicy
-        | Cause::LimitReached
-        | Cause::Shutdown => "[SYS/TEMP] ",
-    };
-    format!("{code}{}", ascii(&refusal.text))
 }
 
 /// RFC 2449; what is there in both states.

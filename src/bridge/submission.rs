@@ -18,9 +18,8 @@ use super::mailbox::{Envelope, Mailbox, MailboxError};
 use super::wire::{Patience, Stream, Wire, WireError};
 use crate::proto::dialogue::LoginAttempt;
 use crate::proto::lines::Line;
-use crate::proto::refusal::{Cause, Refusal};
 use crate::proto::sasl::{self, LOGIN_PASSWORD, LOGIN_USERNAME, SASL_LINE_MAX, SaslError};
-use crate::proto::text::ascii;
+use crate::proto::smtp::codec;
 
 /// Serves one client until it leaves, is silent for too long, or `stop` says so. `host` is the name we give ourselves.
 pub async fn serve<S: Stream>(
@@ -73,7 +72,7 @@ impl<S: Stream> Session<'_, S> {
                     continue;
                 }
             };
-            let (verb, rest) = split_verb(&line);
+            let (verb, rest) = split_verb(line.expose());
             match verb.as_str() {
                 "QUIT" => {
                     self.wire.say("221 2.0.0 Until next time\r\n");
@@ -248,7 +247,7 @@ impl<S: Stream> Session<'_, S> {
             }
             Err(refusal) => {
                 self.failures += 1;
-                self.wire.say(format!("{}\r\n", refused(&refusal)));
+                self.wire.say(codec::refusal(&refusal));
             }
         }
         Ok(())
@@ -288,7 +287,7 @@ impl<S: Stream> Session<'_, S> {
     ) -> Result<Result<crate::secret::Secret, SaslError>, WireError> {
         self.wire.say(format!("334 {text}\r\n"));
         Ok(match self.wire.line(SASL_LINE_MAX).await? {
-            Line::Complete(line) => sasl::decode(&line),
+            Line::Complete(line) => sasl::decode(line.expose()),
             Line::TooLong => Err(SaslError::Base64),
         })
     }
@@ -302,26 +301,6 @@ fn split_verb(line: &[u8]) -> (String, &[u8]) {
         String::from_utf8_lossy(verb).to_ascii_uppercase(),
         rest.trim_ascii(),
     )
-}
-
-/// The reply for each cause, PROTOCOL B.6.
-fn refused(refusal: &Refusal) -> String {
-    let code = match refusal.cause {
-        Cause::WrongPassword => "535 5.7.8",
-        Cause::PasswordExpired => "534 5.7.9",
-        Cause::ContactAdmin | Cause::ProtocolOff => "535 5.7.0",
-        Cause::PrivacyRequired => "538 5.7.11",
-        Cause::ServerBug => "451 4.3.5",
-        Cause::Shutdown => "421 4.3.2",
-        Cause::CredentialRejected
-        | Cause::SignInNeeded
-        | Cause::Unavailable
-        | Cause::UntrustedUpstream
-        | Cause::UpstreamPolicy
-        | Cause::LimitReached
-        | Cause::InUse => "454 4.7.0",
-    };
-    format!("{code} {}", ascii(&refusal.text))
 }
 
 fn failed(error: &MailboxError) -> &'static str {

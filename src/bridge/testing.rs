@@ -14,7 +14,8 @@ use crate::proto::dialogue::LoginAttempt;
 use crate::proto::refusal::{Cause, Refusal};
 use crate::protocol::Protocol;
 
-/// Lets `anna` in with `secret`; the upstream of `down` is down.
+/// Lets `anna` in with `secret`; the upstream of `down` is down, and wants something of a person
+/// for `old` and `off`.
 pub(super) struct Door(pub(super) Arc<MemoryMailbox>);
 
 impl Verifier for Door {
@@ -26,6 +27,8 @@ impl Verifier for Door {
         let verdict = match (attempt.name.as_str(), attempt.password.expose()) {
             ("anna", b"secret") => Ok(self.0.clone() as Arc<dyn Mailbox>),
             ("down", _) => refused(Cause::Unavailable),
+            ("old", _) => refused(Cause::PasswordExpired),
+            ("off", _) => refused(Cause::ContactAdmin),
             _ => refused(Cause::WrongPassword),
         };
         ready(verdict).boxed()

@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::proto::lines::{Line, Lines};
+use crate::secret::Secret;
 
 /// A byte stream, TLS or plain.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -88,7 +89,7 @@ impl<S: Stream> Wire<S> {
     }
 
     /// Exactly `n` octets; the caller has checked `n` against a limit.
-    pub async fn octets(&mut self, n: usize) -> Result<Bytes, WireError> {
+    pub async fn octets(&mut self, n: usize) -> Result<Secret, WireError> {
         loop {
             if let Some(octets) = self.lines.take(n) {
                 return Ok(octets);
@@ -197,10 +198,14 @@ mod tests {
             CancellationToken::new(),
         );
         client.write_all(b"a {3}\r\nxyzb\r\n").await.unwrap();
-        assert_eq!(wire.line(9).await.unwrap(), Line::Complete("a {3}".into()));
-        assert_eq!(wire.octets(3).await.unwrap(), "xyz");
+        let text = |line| match line {
+            Line::Complete(line) => String::from_utf8(line.expose().to_vec()).unwrap(),
+            Line::TooLong => "too long".into(),
+        };
+        assert_eq!(text(wire.line(9).await.unwrap()), "a {3}");
+        assert_eq!(wire.octets(3).await.unwrap().expose(), b"xyz");
         wire.say("ok\r\n");
-        assert_eq!(wire.line(9).await.unwrap(), Line::Complete("b".into()));
+        assert_eq!(text(wire.line(9).await.unwrap()), "b");
         wire.close().await;
         let mut heard = String::new();
         client.read_to_string(&mut heard).await.unwrap();

@@ -4,11 +4,15 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::args::{AccountAddArguments, AccountArguments, AccountCommand, ListArguments};
+use super::args::{
+    AccountAddArguments, AccountArguments, AccountCommand, AccountShowArguments, ListArguments,
+};
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
-use super::{passwords, prompt, settings};
+use super::settings::{self, PasswordLine};
+use super::{passwords, prompt};
+use crate::auth::add_generated;
 use crate::config::edit::{
     NewAccount, NewAuth, NewOAuth, new_file, with_account, without_account, write,
 };
@@ -24,6 +28,7 @@ pub(crate) fn account(context: &Context, command: AccountCommand) -> Result<Exit
         AccountCommand::Add(arguments) => add(context, *arguments),
         AccountCommand::List(arguments) => list(context, &arguments),
         AccountCommand::Show(arguments) => show(context, &arguments),
+        AccountCommand::SetPassword(arguments) => set_password(context, &arguments),
         AccountCommand::Remove(arguments) => remove(context, &arguments),
     }
 }
@@ -57,13 +62,11 @@ pub(crate) fn find(config: &Config, name: &str) -> Result<Arc<Account>, CliError
 fn add(context: &Context, arguments: AccountAddArguments) -> Result<Exit, CliError> {
     let path = context.request().config_path();
     let before = current_text(&path)?;
+    let json = arguments.json;
     let new = new_account(context, arguments)?;
     let address = new.address.to_lowercase();
     let after = with_account(&before, &new)?;
-    let loaded = load(&LoadRequest {
-        text: Some(after.clone()),
-        ..context.request().clone()
-    })?;
+    let loaded = load_edited(context, before, after.clone(), &address)?;
     let account = find(&loaded.config, &address)?;
     let secret = match &account.auth {
         AccountAuth::Password(SecretSource::Stored) => {
@@ -71,42 +74,112 @@ fn add(context: &Context, arguments: AccountAddArguments) -> Result<Exit, CliErr
         }
         _ => None,
     };
-    super::block_on(finish_adding(
-        context, &loaded, &account, secret, &path, &after,
-    ))??;
+    let made = super::block_on(async {
+        let store = context.store(&loaded.config).await?;
+        if let Some(secret) = secret {
+            store.put_stored_secret(&account.address, &secret).await?;
+        }
+        write(&path, &after)?;
+        let made = match account.auth {
+            AccountAuth::Password(_) | AccountAuth::OAuth(_) => {
+                Some(add_generated(&store, &account.address, FIRST_PASSWORD).await?)
+            }
+            AccountAuth::Passthrough => None,
+        };
+        store.close().await;
+        Ok::<_, CliError>(made)
+    })??;
+    let added = Added {
+        context,
+        loaded: &loaded,
+        account: &account,
+        local_password: made.as_ref(),
+    };
+    if json {
+        added.print_json()?;
+    } else {
+        added.print()?;
+    }
     Ok(Exit::Ok)
 }
 
-async fn finish_adding(
+/// The configuration as it will be. What is wrong with it is the new account's, unless the file had problems before.
+fn load_edited(
     context: &Context,
-    loaded: &Loaded,
-    account: &Account,
-    secret: Option<Secret>,
-    path: &Path,
-    text: &str,
-) -> Result<(), CliError> {
-    let store = context.store(&loaded.config).await?;
-    if let Some(secret) = secret {
-        store.put_stored_secret(&account.address, &secret).await?;
+    before: String,
+    after: String,
+    address: &str,
+) -> Result<Loaded, CliError> {
+    let with_text = |text| {
+        load(&LoadRequest {
+            text: Some(text),
+            ..context.request().clone()
+        })
+    };
+    with_text(after).map_err(|problems| match with_text(before) {
+        Ok(_) => CliError::NotAdded {
+            address: address.to_owned(),
+            problems,
+        },
+        Err(problems) => CliError::Config(problems),
+    })
+}
+
+/// An account that was added, and what its owner has to know now.
+struct Added<'a> {
+    context: &'a Context,
+    loaded: &'a Loaded,
+    account: &'a Account,
+    local_password: Option<&'a Secret>,
+}
+
+impl Added<'_> {
+    /// To a terminal all of it; to a script the local password alone, and the rest on standard error.
+    fn print(&self) -> Result<(), CliError> {
+        if std::io::stdout().is_terminal() {
+            let password = match self.local_password {
+                Some(secret) => PasswordLine::Now(secret),
+                None => PasswordLine::Earlier,
+            };
+            return self.tell(&mut self.context.out(), &password);
+        }
+        if let Some(secret) = self.local_password {
+            passwords::print_alone(&mut self.context.out(), secret)?;
+        }
+        self.tell(&mut std::io::stderr(), &PasswordLine::OnStandardOutput)
     }
-    write(path, text)?;
-    if !matches!(account.auth, AccountAuth::Passthrough) {
-        passwords::generate(context, &store, &account.address, "default").await?;
+
+    fn print_json(&self) -> Result<(), CliError> {
+        let mut document = settings::document(&self.loaded.config, self.account);
+        if let Some(secret) = self.local_password {
+            let shown = String::from_utf8_lossy(secret.expose());
+            if let Some(fields) = document.as_object_mut() {
+                fields.insert("local_password".to_owned(), shown.into());
+            }
+        }
+        super::print_json(&mut self.context.out(), &document)
     }
-    store.close().await;
-    let mut out = std::io::stderr();
-    writeln!(out, "Added to {}.", path.display())?;
-    settings::write(&mut out, &loaded.config, account)?;
-    if let AccountAuth::OAuth(grant) = &account.auth
-        && grant.flow.needs_person()
-    {
-        writeln!(out, "Now sign in: mailsluice sign-in {}", account.address)?;
+
+    fn tell(&self, out: &mut impl Write, password: &PasswordLine<'_>) -> Result<(), CliError> {
+        let path = self.loaded.path.display();
+        writeln!(out, "{} is added to {path}.\n", self.account.address)?;
+        settings::write(out, &self.loaded.config, self.account, password)?;
+        if let AccountAuth::OAuth(grant) = &self.account.auth
+            && grant.flow.needs_person()
+        {
+            let address = &self.account.address;
+            writeln!(out, "\nSign in: mailsluice sign-in {address}")?;
+        }
+        match self.context.running()? {
+            Some(status) => writeln!(
+                out,
+                "\nThe running service learns of it by: kill -HUP {}",
+                status.pid
+            )?,
+            None => writeln!(out, "\nStart the service: mailsluice run")?,
+        }
+        Ok(())
     }
-    writeln!(
-        out,
-        "A running mailsluice learns of it by SIGHUP (systemctl reload mailsluice)."
-    )?;
-    Ok(())
 }
 
 /// The file as it is, or the text a new one begins with.
@@ -221,10 +294,40 @@ fn list(context: &Context, arguments: &ListArguments) -> Result<Exit, CliError> 
     Ok(Exit::Ok)
 }
 
-fn show(context: &Context, arguments: &AccountArguments) -> Result<Exit, CliError> {
+fn show(context: &Context, arguments: &AccountShowArguments) -> Result<Exit, CliError> {
     let loaded = context.load()?;
     let account = find(&loaded.config, &arguments.address)?;
-    settings::write(&mut context.out(), &loaded.config, &account)?;
+    let mut out = context.out();
+    if arguments.json {
+        let document = settings::document(&loaded.config, &account);
+        super::print_json(&mut out, &document)?;
+    } else {
+        settings::write(&mut out, &loaded.config, &account, &PasswordLine::Earlier)?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// A running service asks the store again once the provider has refused the password it had.
+fn set_password(context: &Context, arguments: &AccountArguments) -> Result<Exit, CliError> {
+    let loaded = context.load()?;
+    let account = find(&loaded.config, &arguments.address)?;
+    if !matches!(account.auth, AccountAuth::Password(SecretSource::Stored)) {
+        return Err(CliError::NotStored {
+            account: account.address.clone(),
+        });
+    }
+    let secret = ask_for_provider_password(&loaded, &account)?;
+    super::block_on(async {
+        let store = context.store(&loaded.config).await?;
+        store.put_stored_secret(&account.address, &secret).await?;
+        store.close().await;
+        Ok::<_, CliError>(())
+    })??;
+    let address = &account.address;
+    writeln!(
+        context.out(),
+        "The provider's password of {address} is stored; try it: mailsluice check --connect"
+    )?;
     Ok(Exit::Ok)
 }
 
@@ -241,5 +344,22 @@ fn remove(context: &Context, arguments: &AccountArguments) -> Result<Exit, CliEr
         store.close().await;
         Ok::<_, CliError>(())
     })??;
+    let mut out = context.out();
+    let path = loaded.path.display();
+    writeln!(
+        out,
+        "{} is removed from {path}, its passwords from the store.",
+        account.address
+    )?;
+    if let Some(status) = context.running()? {
+        writeln!(
+            out,
+            "The running service learns of it by: kill -HUP {}",
+            status.pid
+        )?;
+    }
     Ok(Exit::Ok)
 }
+
+/// The name of the local password that comes with an account.
+const FIRST_PASSWORD: &str = "default";

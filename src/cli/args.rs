@@ -21,10 +21,10 @@ pub(crate) struct Arguments {
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// The configuration file [default: ~/.config/mailsluice/mailsluice.toml].
-    #[arg(long, short, global = true, value_name = "FILE")]
+    #[arg(long, short, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
     pub(crate) config: Option<PathBuf>,
     /// Set one key of the configuration for this run, like `log.filter=debug`. May be given several times.
-    #[arg(long, short, global = true, value_name = "KEY=VALUE")]
+    #[arg(long, short, global = true, value_name = "KEY=VALUE", help_heading = EVERYWHERE)]
     pub(crate) set: Vec<String>,
 }
 
@@ -33,10 +33,14 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Run the service in the foreground.
     ///
-    /// SIGTERM and SIGINT end it: sessions are told and may finish what they are doing. SIGHUP reads the configuration
-    /// again and keeps the open sessions.
+    /// It logs to standard error and needs no privilege. SIGTERM or Ctrl-C ends it: sessions are told and may finish what
+    /// they are doing; a second one ends it at once. SIGHUP reads the configuration again and keeps the open sessions;
+    /// with a mistake in it, the old one goes on.
     Run,
     /// Check the configuration and say everything that is wrong with it.
+    ///
+    /// Looks at every key, at the files that are named, and, while no service runs, whether the ports are free.
+    /// Everything is told at once, each with file, line and key, and what to write instead.
     Check(CheckArguments),
     /// Try it without any account: a provider inside this program, the proxy in front, and what to type into a mail program.
     Demo(DemoArguments),
@@ -46,8 +50,10 @@ pub(crate) enum Command {
     /// Make, list and revoke the local passwords that mail programs log in with.
     #[command(subcommand)]
     Password(PasswordCommand),
-    /// List the providers that are known by name, or those that match a search.
+    /// List the providers that are known by name, or tell all about one.
     Providers(ProvidersArguments),
+    /// Print a configuration file that shows and explains every key.
+    Example,
     /// Show what the running service is doing.
     Status(StatusArguments),
     /// Print completions for a shell.
@@ -88,13 +94,20 @@ pub(crate) enum AccountCommand {
     /// Add an account to the configuration file and make its first local password.
     ///
     /// The provider is found by the address. The provider's password is asked for and kept encrypted in the store,
-    /// unless one of the --password options says where it comes from. From a script, give it on standard input. Where the
-    /// provider takes nothing but tokens no password is asked for: sign in afterwards.
+    /// unless one of the --password options says where it comes from. From a script, give it on standard input; the
+    /// local password then stands alone on standard output. Where the provider takes nothing but tokens no password is
+    /// asked for: sign in afterwards.
+    #[command(after_long_help = ADD_EXAMPLES)]
     Add(Box<AccountAddArguments>),
     /// List the accounts.
     List(ListArguments),
     /// Show what to type into a mail program for an account.
-    Show(AccountArguments),
+    Show(AccountShowArguments),
+    /// Store the provider's password anew, after it was changed there.
+    ///
+    /// It is asked for, or read from standard input. A running service takes it by itself once the provider has refused
+    /// the old one.
+    SetPassword(AccountArguments),
     /// Remove an account from the configuration file, and its secrets and local passwords from the store.
     Remove(AccountArguments),
 }
@@ -107,7 +120,7 @@ pub(crate) struct AccountAddArguments {
     /// The provider's name, where the address does not tell (see `mailsluice providers`).
     #[arg(long, value_name = "NAME")]
     pub(crate) provider: Option<String>,
-    /// The mail server, for providers that are a template (hosted Exchange).
+    /// The mail server: an own one, or of a provider that is a template (hosted Exchange).
     #[arg(long, value_name = "HOST")]
     pub(crate) host: Option<String>,
     /// The user name at the provider, where it is not the address.
@@ -120,6 +133,9 @@ pub(crate) struct AccountAddArguments {
     pub(crate) password: PasswordSource,
     #[command(flatten)]
     pub(crate) oauth: OAuthOptions,
+    /// Print one JSON document, the local password in it.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Where the provider's password comes from; by default it is asked for and stored.
@@ -171,6 +187,16 @@ pub(crate) struct AccountArguments {
     pub(crate) address: String,
 }
 
+/// `account show`
+#[derive(Debug, Args)]
+pub(crate) struct AccountShowArguments {
+    /// The account's address or one of its login names.
+    pub(crate) address: String,
+    /// Print one JSON document.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Lists that a script may read.
 #[derive(Debug, Args)]
 pub(crate) struct ListArguments {
@@ -195,7 +221,9 @@ pub(crate) enum PasswordCommand {
         #[arg(long)]
         choose: bool,
     },
-    /// List the local passwords of an account. The passwords themselves are not kept and cannot be shown.
+    /// List the local passwords of an account: their names, and when they were last used.
+    ///
+    /// The passwords themselves are not kept and cannot be shown.
     List {
         /// The account's address.
         address: String,
@@ -231,12 +259,25 @@ pub(crate) struct StatusArguments {
     pub(crate) json: bool,
 }
 
-const FIRST_STEPS: &str = "\
+/// The heading of the flags that every command takes.
+const EVERYWHERE: &str = "Options of every command";
+
+const ADD_EXAMPLES: &str = "\
+Examples:
+  mailsluice account add anna@gmx.de
+  mailsluice account add anna@gmx.de --password-command 'pass show mail/gmx'
+  mailsluice account add info@firma.example --provider ionos
+  mailsluice account add eva@verein.example --host mail.verein.example
+  pass show mail/gmx | mailsluice account add anna@gmx.de --json";
+
+/// What follows the help, and stands in the manual page.
+pub(crate) const FIRST_STEPS: &str = "\
 First steps:
   mailsluice demo                       see it work, nothing is stored
   mailsluice account add anna@gmx.de    asks for the provider's password, shows a local one
   mailsluice run                        then set the mail program to this machine, port 1143
   mailsluice status                     what it is doing
+  mailsluice check --connect            what is wrong, where mail does not flow
 
-Exit codes are those of sysexits.h: 64 usage, 66 no such account, 69 not running or a port
-in use, 77 no permission, 78 configuration.";
+Exit codes are those of sysexits.h: 64 usage, 65 not valid, 66 no such account, 69 not running
+or a port in use, 74 input or output, 77 no permission, 78 configuration.";

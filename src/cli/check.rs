@@ -18,11 +18,16 @@ use crate::relay::Probe;
 
 /// Says everything that is wrong, and whether the logins work.
 pub(crate) fn check(context: &Context, arguments: &CheckArguments) -> Result<Exit, CliError> {
-    let loaded = match context.load_for_service() {
+    // The ports of a running service are taken by itself.
+    let loaded = match context.running()? {
+        Some(_) => context.load_for_service(),
+        None => context.load_for_start(),
+    };
+    let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(CliError::Config(problems)) if arguments.json => {
             super::print_json(&mut context.out(), &problem_documents(&problems))?;
-            return Ok(Exit::Config);
+            return Ok(CliError::Config(problems).exit());
         }
         Err(error) => return Err(error),
     };
@@ -57,19 +62,19 @@ fn summary(loaded: &Loaded) -> String {
     let from = if loaded.exists {
         loaded.path.display().to_string()
     } else {
-        format!("{} does not exist; the defaults", loaded.path.display())
+        format!("{} is not there yet; the defaults", loaded.path.display())
     };
     format!(
-        "{from}: all is well, {} accounts, {} listeners",
-        loaded.config.accounts.all.len(),
-        loaded.config.listeners.len()
+        "{from}: all is well, {}, {}",
+        super::count(loaded.config.accounts.all.len(), "account"),
+        super::count(loaded.config.listeners.len(), "listener")
     )
 }
 
 fn problem_documents(problems: &Problems) -> serde_json::Value {
     let list: Vec<_> = problems
         .iter()
-        .map(|problem| json!({ "place": problem.place().to_string(), "key": problem.key(), "text": problem.to_string() }))
+        .map(|problem| json!({ "place": problem.place().to_string(), "key": problem.key(), "text": problem.advice() }))
         .collect();
     json!({ "problems": list, "logins": [] })
 }

@@ -5,9 +5,10 @@ use std::io::{self, StdoutLock};
 use super::args::Global;
 use super::error::CliError;
 use crate::config::runtime::Config;
-use crate::config::{Flag, LoadRequest, Loaded, load};
+use crate::config::{Flag, LoadRequest, Loaded, load, state_dir};
 use crate::relay::ServiceError;
 use crate::store::Store;
+use crate::web::{ControlError, Status, socket_path};
 
 /// The global flags, understood. No `Debug`: the environment is in it.
 pub(crate) struct Context {
@@ -45,6 +46,43 @@ impl Context {
         Ok(load(&request)?)
     }
 
+    /// The configuration for a start of the service: its ports must be free too.
+    pub(crate) fn load_for_start(&self) -> Result<Loaded, CliError> {
+        let request = LoadRequest {
+            for_service: true,
+            port_probe: Some(crate::net::probe),
+            ..self.request.clone()
+        };
+        Ok(load(&request)?)
+    }
+
+    /// What the service with the same state folder says of itself. What is wrong with the rest of the configuration does
+    /// not matter.
+    pub(crate) fn status(&self) -> Result<Status, CliError> {
+        let state_dir = state_dir(&self.request);
+        Ok(super::block_on(crate::web::ask(&state_dir))??)
+    }
+
+    /// The same, where it is no failure that none runs.
+    pub(crate) fn running(&self) -> Result<Option<Status>, CliError> {
+        match self.status() {
+            Ok(status) => Ok(Some(status)),
+            Err(CliError::Control(ControlError::NotRunning { .. } | ControlError::Io { .. })) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Fails if a service with the same state folder answers.
+    pub(crate) fn refuse_second(&self) -> Result<(), CliError> {
+        if self.running()?.is_none() {
+            return Ok(());
+        }
+        let path = socket_path(&state_dir(&self.request));
+        Err(ControlError::Running { path }.into())
+    }
+
     /// The store the configuration names.
     pub(crate) async fn store(&self, config: &Config) -> Result<Store, CliError> {
         Ok(Store::open(&config.store).await?)
@@ -58,10 +96,10 @@ impl Context {
 
 /// Listeners that cannot be opened, as problems of the configuration where they are.
 pub(crate) fn ports(loaded: &Loaded, errors: &[ServiceError]) -> CliError {
-    let lines = errors.iter().map(|error| match error.source.io_kind() {
-        Some(io::ErrorKind::AddrInUse) => loaded.port_in_use(&error.listener).to_string(),
-        Some(kind) => format!("{error}: {kind}"),
-        None => format!("{error}: {}", error.source),
+    let lines = errors.iter().map(|error| {
+        let kind = error.source.io_kind();
+        let problem = kind.and_then(|kind| loaded.cannot_listen(&error.listener, kind));
+        problem.map_or_else(|| format!("{error}: {}", error.source), |p| p.to_string())
     });
     CliError::Ports {
         lines: lines.collect::<Vec<_>>().join("\n"),

@@ -19,7 +19,6 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::logging;
 use crate::bridge::provider::{Provider, ProviderError};
-use crate::config::runtime::LogSettings;
 
 /// Why the demo did not work.
 #[derive(Debug, thiserror::Error)]
@@ -40,11 +39,8 @@ pub enum DemoError {
 
 /// Runs until the check is through, or until it is interrupted.
 pub(crate) fn demo(arguments: &DemoArguments) -> Result<Exit, CliError> {
-    logging::start(&LogSettings {
-        // The check tells its steps itself; what goes wrong is told either way.
-        filter: if arguments.check { "warn" } else { SESSIONS }.to_owned(),
-        json: false,
-    })?;
+    // The check tells its steps itself; what goes wrong is told either way.
+    logging::start_plain(if arguments.check { "warn" } else { SESSIONS })?;
     super::block_on(run(arguments.check, proxy::PORTS, &mut io::stdout()))??;
     Ok(Exit::Ok)
 }
@@ -71,7 +67,10 @@ async fn run(check: bool, ports: Ports, out: &mut impl Write) -> Result<(), Demo
 
 async fn show(settings: &Settings<'_>, out: &mut impl Write) -> Result<(), DemoError> {
     writeln!(out, "{settings}")?;
-    writeln!(out, "Sessions are told below. Ctrl-C stops the demo.")?;
+    writeln!(
+        out,
+        "Each login and each end of a session is told below. Ctrl-C stops the demo."
+    )?;
     out.flush()?;
     interrupted().await;
     Ok(())
@@ -93,8 +92,8 @@ async fn interrupted() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-/// The sessions and nothing on the store, which nobody has to keep.
-const SESSIONS: &str = "info,mailsluice::store=warn";
+/// Each login and each end of a session. The ports are told already, and nobody has to keep the store.
+const SESSIONS: &str = "warn,mailsluice::relay::session=debug";
 
 #[cfg(test)]
 mod tests {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::exit::Exit;
 use crate::auth::PasswordError;
-use crate::config::Problems;
 use crate::config::edit::EditError;
+use crate::config::{Problem, Problems};
 use crate::store::StoreError;
 
 /// A command that failed. Its text is for the person who typed it.
@@ -18,6 +18,15 @@ pub(crate) enum CliError {
     /// Everything that is wrong with the configuration, a line each.
     #[error("the configuration has to be mended first\n{0}")]
     Config(Problems),
+    /// An account that the command line does not describe well enough.
+    #[error(
+        "{address} cannot be added like this; nothing was changed{}",
+        advice(problems)
+    )]
+    NotAdded { address: String, problems: Problems },
+    /// The account's password comes from elsewhere.
+    #[error("the password of {account} is not in the store; the configuration says where it is")]
+    NotStored { account: String },
     /// Listeners that cannot be opened.
     #[error("not every listener can be opened\n{lines}")]
     Ports { lines: String, denied: bool },
@@ -25,10 +34,10 @@ pub(crate) enum CliError {
     #[error("there is no account {name}; see: mailsluice account list")]
     NoAccount { name: String },
     /// No such local password.
-    #[error("{account} has no local password {name}; see: mailsluice password list {account}")]
+    #[error("{account} has no local password \"{name}\"; see: mailsluice password list {account}")]
     NoPassword { account: String, name: String },
     /// Nothing matches.
-    #[error("no provider matches {search}; any server can be spelled out, see config/example.toml")]
+    #[error("no provider matches {search}; any server can be spelled out, see: mailsluice example")]
     NoProvider { search: String },
     /// The two typed passwords differ.
     #[error("the two entries are not the same; nothing was changed")]
@@ -91,18 +100,77 @@ impl CliError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Set { .. } => Exit::Usage,
-            Self::Config(_) | Self::LogFilter { .. } => Exit::Config,
+            Self::Config(problems) => ports_alone(problems).unwrap_or(Exit::Config),
+            Self::LogFilter { .. } => Exit::Config,
             Self::Ports { denied: true, .. } => Exit::NoPerm,
             Self::Ports { .. } | Self::Connect { .. } | Self::Demo(_) => Exit::Unavailable,
             Self::NoAccount { .. } | Self::NoPassword { .. } | Self::NoProvider { .. } => {
                 Exit::NoInput
             }
+            Self::Password(PasswordError::Store(error)) | Self::Store(error) => store(error),
+            Self::NotAdded { .. } | Self::NotStored { .. } => Exit::DataErr,
             Self::Mismatch | Self::NoSecret | Self::Password(_) => Exit::DataErr,
-            Self::Edit(_) | Self::Write { .. } => Exit::CantCreat,
-            Self::Store(_) | Self::Io(_) => Exit::IoErr,
+            Self::Edit(error) => edit(error),
+            Self::Write { .. } => Exit::CantCreat,
+            Self::Io(_) => Exit::IoErr,
             #[cfg(unix)]
             Self::Control(_) => Exit::Unavailable,
             Self::Signals(_) | Self::Runtime(_) => Exit::Software,
         }
     }
 }
+
+/// Where nothing is wrong but ports, it is the machine's state and not the file that has to change.
+fn ports_alone(problems: &Problems) -> Option<Exit> {
+    let troubles: Option<Vec<_>> = problems.iter().map(Problem::port_trouble).collect();
+    let denied = troubles?.contains(&io::ErrorKind::PermissionDenied);
+    Some(if denied {
+        Exit::NoPerm
+    } else {
+        Exit::Unavailable
+    })
+}
+
+fn store(error: &StoreError) -> Exit {
+    match error {
+        StoreError::NameTaken { .. } | StoreError::BadName => Exit::DataErr,
+        StoreError::LooseFolder { .. } | StoreError::LooseFile { .. } => Exit::Config,
+        StoreError::Folder { source, .. } | StoreError::File { source, .. }
+            if source.kind() == io::ErrorKind::PermissionDenied =>
+        {
+            Exit::NoPerm
+        }
+        _ => Exit::IoErr,
+    }
+}
+
+fn edit(error: &EditError) -> Exit {
+    match error {
+        EditError::NotToml | EditError::NotEntries => Exit::Config,
+        EditError::Exists(_) | EditError::NotUtf8(_) => Exit::DataErr,
+        EditError::NoSuchAccount(_) => Exit::NoInput,
+        EditError::Write { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            Exit::NoPerm
+        }
+        EditError::Write { .. } => Exit::CantCreat,
+    }
+}
+
+/// What is wrong with an account that is not written anywhere yet: without lines, and with the options' names.
+fn advice(problems: &Problems) -> String {
+    let mut text = String::new();
+    let mut of_keys = false;
+    for problem in problems.iter() {
+        let key = problem.key().trim_start_matches("account.");
+        let advice = problem.advice();
+        of_keys |= advice.contains(" = ");
+        text.push_str(&format!("\n{key}: {advice}"));
+    }
+    if of_keys {
+        text.push_str(OPTIONS);
+    }
+    text
+}
+
+const OPTIONS: &str = "\nHere these keys are options: --provider NAME, --host HOST, --user NAME. What has no option \
+                       is written into the file; see: mailsluice example";

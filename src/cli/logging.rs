@@ -9,12 +9,8 @@ use crate::config::runtime::LogSettings;
 
 /// Starts logging. Once a process.
 pub(crate) fn start(settings: &LogSettings) -> Result<(), CliError> {
-    let filter = EnvFilter::try_new(&settings.filter).map_err(|source| CliError::LogFilter {
-        filter: settings.filter.clone(),
-        source,
-    })?;
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(&settings.filter)?)
         .with_writer(std::io::stderr)
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal());
@@ -29,4 +25,25 @@ pub(crate) fn start(settings: &LogSettings) -> Result<(), CliError> {
     // A second start in one process (tests) keeps the first.
     drop(started);
     Ok(())
+}
+
+/// The same for a person who looks on: without the time, which is now.
+pub(crate) fn start_plain(words: &str) -> Result<(), CliError> {
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(filter(words)?)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_level(false)
+        .without_time()
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
+    drop(started);
+    Ok(())
+}
+
+fn filter(words: &str) -> Result<EnvFilter, CliError> {
+    EnvFilter::try_new(words).map_err(|source| CliError::LogFilter {
+        filter: words.to_owned(),
+        source,
+    })
 }

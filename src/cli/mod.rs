@@ -49,6 +49,8 @@ pub fn main() -> ExitCode {
     };
     match dispatch(arguments) {
         Ok(exit) => exit.into(),
+        // The reader of our output has gone, as `head` does, and has what it wanted.
+        Err(error) if error.is_broken_pipe() => Exit::Ok.into(),
         Err(error) => {
             report(&error);
             error.exit().into()
@@ -66,16 +68,14 @@ fn dispatch(arguments: Arguments) -> Result<Exit, CliError> {
         Command::Password(command) => passwords::password(&context, command),
         Command::Providers(arguments) => providers::providers(&context, &arguments),
         Command::Status(arguments) => status::status(&context, &arguments),
+        Command::Example => manual::example(&context),
         Command::Completions { shell } => manual::completions(&context, shell),
         Command::Man { folder } => manual::man(&context, folder.as_deref()),
     }
 }
 
-/// The error and everything that led to it, on standard error. A pipe that its reader closed is no news.
+/// The error and everything that led to it, on standard error.
 fn report(error: &CliError) {
-    if error.is_broken_pipe() {
-        return;
-    }
     let mut text = format!("mailsluice: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -92,6 +92,12 @@ fn block_on<T>(task: impl Future<Output = T>) -> Result<T, CliError> {
         .build()
         .map_err(CliError::Runtime)?;
     Ok(runtime.block_on(task))
+}
+
+/// "1 account", "2 accounts".
+fn count(number: usize, noun: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{s}")
 }
 
 fn print_json(out: &mut impl Write, document: &impl Serialize) -> Result<(), CliError> {

@@ -12,6 +12,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::{accounts, prompt};
 use crate::auth::{add_chosen, add_generated};
+use crate::secret::Secret;
 use crate::store::{LocalPassword, Store};
 
 /// Does what was asked with the local passwords of one account.
@@ -31,11 +32,15 @@ pub(crate) fn password(context: &Context, command: PasswordCommand) -> Result<Ex
                 choose: false,
                 ..
             } => generate(context, &store, &account.address, &name).await,
-            PasswordCommand::Add { name, .. } => choose(&store, &account.address, &name).await,
+            PasswordCommand::Add { name, .. } => {
+                choose(context, &store, &account.address, &name).await
+            }
             PasswordCommand::List { json, .. } => {
                 list(context, &store, &account.address, json).await
             }
-            PasswordCommand::Revoke { name, .. } => revoke(&store, &account.address, &name).await,
+            PasswordCommand::Revoke { name, .. } => {
+                revoke(context, &store, &account.address, &name).await
+            }
         };
         store.close().await;
         done
@@ -44,7 +49,7 @@ pub(crate) fn password(context: &Context, command: PasswordCommand) -> Result<Ex
 }
 
 /// Makes one and shows it: with a sentence on a terminal, alone to a script.
-pub(crate) async fn generate(
+async fn generate(
     context: &Context,
     store: &Store,
     account: &str,
@@ -53,25 +58,36 @@ pub(crate) async fn generate(
     let shown = add_generated(store, account, name).await?;
     let mut out = context.out();
     if !std::io::stdout().is_terminal() {
-        out.write_all(shown.expose())?;
-        writeln!(out)?;
-        return Ok(());
+        return print_alone(&mut out, &shown);
     }
     write!(
         out,
         "Local password \"{name}\" for {account}, shown only now:\n\n    "
     )?;
-    out.write_all(shown.expose())?;
-    writeln!(
-        out,
-        "\n\nDashes and upper or lower case do not matter when it is typed."
-    )?;
+    print_alone(&mut out, &shown)?;
+    writeln!(out, "\nDashes and capitals do not matter when it is typed.")?;
     Ok(())
 }
 
-async fn choose(store: &Store, account: &str, name: &str) -> Result<(), CliError> {
+/// A password on a line of its own.
+pub(crate) fn print_alone(out: &mut impl Write, password: &Secret) -> Result<(), CliError> {
+    out.write_all(password.expose())?;
+    writeln!(out)?;
+    Ok(())
+}
+
+async fn choose(
+    context: &Context,
+    store: &Store,
+    account: &str,
+    name: &str,
+) -> Result<(), CliError> {
     let password = prompt::new_secret("Local password")?;
     add_chosen(store, account, name, password).await?;
+    writeln!(
+        context.out(),
+        "{account} has the local password \"{name}\" now."
+    )?;
     Ok(())
 }
 
@@ -104,8 +120,17 @@ async fn list(context: &Context, store: &Store, account: &str, json: bool) -> Re
     Ok(())
 }
 
-async fn revoke(store: &Store, account: &str, name: &str) -> Result<(), CliError> {
+async fn revoke(
+    context: &Context,
+    store: &Store,
+    account: &str,
+    name: &str,
+) -> Result<(), CliError> {
     if store.revoke_local_password(account, name).await? {
+        writeln!(
+            context.out(),
+            "The local password \"{name}\" of {account} is refused from now on."
+        )?;
         return Ok(());
     }
     Err(CliError::NoPassword {

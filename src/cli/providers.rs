@@ -31,18 +31,19 @@ pub(crate) fn providers(
             &mut out,
             &found.iter().map(|p| document(p)).collect::<Vec<_>>(),
         )?;
-    } else if let ([provider], Some(_)) = (found.as_slice(), &arguments.search) {
-        detail(&mut out, provider)?;
-    } else {
-        for provider in &found {
-            writeln!(
-                out,
-                "{:22} {:26} {}",
-                provider.name,
-                provider.title,
-                domains(provider)
-            )?;
+    } else if let Some(meant) = meant(&found, arguments.search.as_deref()) {
+        detail(&mut out, meant)?;
+        let others: Vec<_> = found
+            .iter()
+            .copied()
+            .filter(|p| p.name != meant.name)
+            .collect();
+        if !others.is_empty() {
+            writeln!(out, "\nAlso found:")?;
+            list(&mut out, &others)?;
         }
+    } else {
+        list(&mut out, &found)?;
     }
     match (&arguments.search, found.is_empty()) {
         (Some(search), true) => Err(CliError::NoProvider {
@@ -50,6 +51,37 @@ pub(crate) fn providers(
         }),
         _ => Ok(Exit::Ok),
     }
+}
+
+/// The one that was certainly meant: the only one found, or the one of exactly this name or domain.
+fn meant<'a>(found: &[&'a Provider], search: Option<&str>) -> Option<&'a Provider> {
+    let search = search?.to_lowercase();
+    if let [only] = found {
+        return Some(only);
+    }
+    let exact = |p: &&Provider| p.name == search || p.domains.contains(&search);
+    found.iter().copied().find(exact)
+}
+
+fn list(out: &mut impl Write, providers: &[&Provider]) -> std::io::Result<()> {
+    for provider in providers {
+        let line = format!(
+            "{:22} {:26} {}",
+            provider.name,
+            provider.title,
+            domains(provider)
+        );
+        let takes_none = Protocol::ALL
+            .into_iter()
+            .all(|protocol| !provider.takes_password(protocol));
+        let note = if takes_none {
+            "  (OAuth only: not yet)"
+        } else {
+            ""
+        };
+        writeln!(out, "{}{note}", line.trim_end())?;
+    }
+    Ok(())
 }
 
 fn domains(provider: &Provider) -> String {

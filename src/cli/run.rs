@@ -15,7 +15,9 @@ use crate::web::{ListenerView, Status};
 
 /// Runs until a signal ends it.
 pub(crate) fn run(context: &Context) -> Result<Exit, CliError> {
-    let loaded = context.load_for_service()?;
+    // Before anything else: two services in one state folder would also dispute the ports.
+    context.refuse_second()?;
+    let loaded = context.load_for_start()?;
     logging::start(&loaded.config.log)?;
     harden::harden();
     super::block_on(serve(context, loaded))?
@@ -35,8 +37,13 @@ async fn serve(context: &Context, loaded: Loaded) -> Result<Exit, CliError> {
         accounts = config.accounts.all.len(),
         "ready"
     );
+    if config.accounts.all.is_empty() {
+        tracing::warn!(
+            "there are no accounts, so nobody can log in; add one: mailsluice account add"
+        );
+    }
     while let Signal::Reload = signals.next().await {
-        reload(context, &authenticator, &mut service);
+        reload(context, &authenticator, &mut service, &config);
     }
     tracing::info!(open = service.overview().registry().open(), "stopping");
     let by_themselves = tokio::select! {
@@ -49,20 +56,42 @@ async fn serve(context: &Context, loaded: Loaded) -> Result<Exit, CliError> {
 }
 
 /// A configuration with a mistake changes nothing: the old one goes on.
-fn reload(context: &Context, authenticator: &Authenticator, service: &mut Service) {
+fn reload(
+    context: &Context,
+    authenticator: &Authenticator,
+    service: &mut Service,
+    at_start: &Config,
+) {
     let reloaded = context.load_for_service().and_then(|loaded| {
         let config = Arc::clone(&loaded.config);
         service
-            .reload(config)
-            .map_err(|errors| ports(&loaded, &errors))
+            .reload(Arc::clone(&config))
+            .map_err(|errors| ports(&loaded, &errors))?;
+        Ok(config)
     });
     match reloaded {
-        Ok(()) => {
+        Ok(config) => {
             authenticator.reloaded();
-            tracing::info!("configuration read again");
+            tracing::info!(
+                accounts = config.accounts.all.len(),
+                "configuration read again"
+            );
+            if needs_restart(at_start, &config) {
+                tracing::warn!("a change of log, store or state_dir counts from the next start on");
+            }
+        }
+        // A line each: the log is read line by line.
+        Err(CliError::Config(problems)) => {
+            for problem in problems.iter() {
+                tracing::error!(cause = %problem, "the old configuration stays");
+            }
         }
         Err(error) => tracing::error!(cause = %error, "the old configuration stays"),
     }
+}
+
+fn needs_restart(old: &Config, new: &Config) -> bool {
+    old.log != new.log || old.store != new.store || old.state_dir != new.state_dir
 }
 
 #[cfg(unix)]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::config::runtime::{Account, AccountAuth, Config, Listener, ListenerTls, Pin};
 use crate::protocol::Protocol;
+use crate::secret::Secret;
 
 /// The listeners of `config` that serve `account`, one for each protocol that is on: loopback first, IPv4 first, since
 /// old programs know no other.
@@ -31,27 +32,57 @@ fn serves(listener: &Listener, account: &Account) -> bool {
     }
 }
 
+/// What stands behind "password" in the table.
+pub(crate) enum PasswordLine<'a> {
+    /// It was made just now, and this is the one time it is shown.
+    Now(&'a Secret),
+    /// It was made just now, and stands alone on standard output.
+    OnStandardOutput,
+    /// It was made earlier and is not kept.
+    Earlier,
+}
+
 /// The table for people.
-pub(crate) fn write(out: &mut impl Write, config: &Config, account: &Account) -> io::Result<()> {
-    writeln!(out, "Settings for {}:", account.address)?;
+pub(crate) fn write(
+    out: &mut impl Write,
+    config: &Config,
+    account: &Account,
+    password: &PasswordLine<'_>,
+) -> io::Result<()> {
+    writeln!(out, "Settings for {} in a mail program:", account.address)?;
     for listener in serving(config, account) {
         writeln!(
             out,
-            "  {:5} server {}, port {}, security {}",
+            "  {:9}  server {}, port {}, security {}",
             listener.protocol.name().to_uppercase(),
             host(listener.address),
             listener.address.port(),
             security(&listener.tls)
         )?;
     }
-    writeln!(out, "  user name {}", account.address)?;
-    match account.auth {
-        AccountAuth::Password(_) | AccountAuth::OAuth(_) => writeln!(
+    if account.address.starts_with(CATCH_ALL) {
+        writeln!(out, "  user name  the full address")?;
+    } else {
+        writeln!(out, "  user name  {}", account.address)?;
+    }
+    write!(out, "  password   ")?;
+    match (&account.auth, password) {
+        (AccountAuth::Passthrough, _) => writeln!(out, "the provider's own"),
+        (_, PasswordLine::Now(secret)) => {
+            out.write_all(secret.expose())?;
+            writeln!(
+                out,
+                "\n             (shown only now; dashes and capitals do not matter)"
+            )
+        }
+        (_, PasswordLine::OnStandardOutput) => {
+            writeln!(out, "the one on standard output, shown only now")
+        }
+        (_, PasswordLine::Earlier) => writeln!(
             out,
-            "  password: a local one (mailsluice password add {})",
+            "a local one; a new one is made by: mailsluice password add {} --name \"old laptop\"",
             account.address
         ),
-        AccountAuth::Passthrough => writeln!(out, "  password: the provider's own"),
     }
 }
 
@@ -92,3 +123,6 @@ fn security(tls: &ListenerTls) -> &'static str {
         ListenerTls::Implicit(_) => "TLS",
     }
 }
+
+/// What the address of a catch-all entry begins with.
+const CATCH_ALL: char = '*';

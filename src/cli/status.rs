@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::args::StatusArguments;
 use super::context::Context;
+use super::count;
 use super::error::CliError;
 use super::exit::Exit;
 use crate::relay::SessionView;
@@ -11,8 +12,7 @@ use crate::web::Status;
 
 /// Asks the service over its control socket and prints the answer.
 pub(crate) fn status(context: &Context, arguments: &StatusArguments) -> Result<Exit, CliError> {
-    let state_dir = &context.load()?.config.state_dir;
-    let status = super::block_on(crate::web::ask(state_dir))??;
+    let status = context.status()?;
     let mut out = context.out();
     if arguments.json {
         super::print_json(&mut out, &status)?;
@@ -25,12 +25,15 @@ pub(crate) fn status(context: &Context, arguments: &StatusArguments) -> Result<E
 fn write(out: &mut impl Write, status: &Status) -> std::io::Result<()> {
     writeln!(
         out,
-        "mailsluice {} (process {}), up {}, {} accounts, {} connections so far",
+        "mailsluice {} (process {}), up {}, {}, {} so far",
         status.version,
         status.pid,
         duration(status.up_s),
-        status.accounts,
-        status.connections
+        count(status.accounts, "account"),
+        count(
+            usize::try_from(status.connections).unwrap_or(usize::MAX),
+            "connection"
+        )
     )?;
     for listener in &status.listeners {
         writeln!(out, "  {:5} {}", listener.protocol, listener.address)?;
@@ -38,7 +41,7 @@ fn write(out: &mut impl Write, status: &Status) -> std::io::Result<()> {
     if status.sessions.is_empty() {
         return writeln!(out, "no open sessions");
     }
-    writeln!(out, "{} open sessions:", status.sessions.len())?;
+    writeln!(out, "{}:", count(status.sessions.len(), "open session"))?;
     status
         .sessions
         .iter()
@@ -47,14 +50,14 @@ fn write(out: &mut impl Write, status: &Status) -> std::io::Result<()> {
 
 fn line(session: &SessionView) -> String {
     format!(
-        "#{} {} {} {} from {}, {}, up {} down {}, {}",
+        "#{} {} {}{} from {}, {}, up {} down {}, {}",
         session.conn,
         session.protocol,
         session.account.as_deref().unwrap_or("not logged in"),
         session
             .upstream
             .as_ref()
-            .map(|upstream| format!("at {upstream}"))
+            .map(|upstream| format!(" at {upstream}"))
             .unwrap_or_default(),
         session.peer,
         session.phase,

@@ -86,9 +86,10 @@ pub enum EditError {
 /// `text` with one more `[[account]]` at its end.
 pub fn with_account(text: &str, account: &NewAccount) -> Result<String, EditError> {
     let mut document = parse(text)?;
-    let entries = document
-        .entry("account")
-        .or_insert(Item::ArrayOfTables(ArrayOfTables::new()))
+    let Some(entries) = document.get_mut("account") else {
+        return Ok(with_first_account(text, table(account)?));
+    };
+    let entries = entries
         .as_array_of_tables_mut()
         .ok_or(EditError::NotEntries)?;
     if entries
@@ -98,11 +99,20 @@ pub fn with_account(text: &str, account: &NewAccount) -> Result<String, EditErro
         return Err(EditError::Exists(account.address.clone()));
     }
     let mut table = table(account)?;
-    if !text.is_empty() {
-        table.decor_mut().set_prefix("\n");
-    }
+    table.decor_mut().set_prefix("\n");
     entries.push(table);
     Ok(document.to_string())
+}
+
+/// Below everything else: comments at the end of a file belong to no table, and would otherwise come after the account.
+fn with_first_account(text: &str, table: Table) -> String {
+    let mut document = DocumentMut::new();
+    let entries = ArrayOfTables::from_iter([table]);
+    document.insert("account", Item::ArrayOfTables(entries));
+    match text.trim_end() {
+        "" => document.to_string(),
+        before => format!("{before}\n\n{document}"),
+    }
 }
 
 /// `text` without the `[[account]]` of this address. The comment above it goes with it.
@@ -300,7 +310,7 @@ const HEADER: &str = "\
 #
 # `mailsluice account add` writes here and keeps what you write. After a change `mailsluice check` says what is wrong
 # with it, and SIGHUP makes a running mailsluice read it again. No password belongs in this file.
-# Every key is explained in config/example.toml of the source.
+# `mailsluice example` shows and explains every key.
 ";
 
 #[cfg(test)]
@@ -330,6 +340,26 @@ mod tests {
         let added = "\n[[account]]\naddress = \"eva@firma.de\"\nlogin_names = [\"eva\"]\nhost = \"mail.firma.de\"\n\
                      auth = \"passthrough\"\n";
         assert_eq!(after, format!("{BEFORE}{added}"));
+    }
+
+    #[test]
+    fn the_first_account_stands_below_what_is_there() {
+        let new = account("anna@gmx.de", None);
+        let added = "[[account]]\naddress = \"anna@gmx.de\"\n";
+        for (before, kept) in [
+            ("", ""),
+            ("\n", ""),
+            (new_file(), new_file()),
+            ("# mine", "# mine\n"),
+            ("host = \"a.b\"\n# the end\n", "host = \"a.b\"\n# the end\n"),
+            ("[log] # x\n\n# the end\n\n", "[log] # x\n\n# the end\n"),
+        ] {
+            let gap = if kept.is_empty() { "" } else { "\n" };
+            assert_eq!(
+                with_account(before, &new).unwrap(),
+                format!("{kept}{gap}{added}")
+            );
+        }
     }
 
     #[test]

@@ -2,19 +2,22 @@
 
 mod words;
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use self::words::{
-    as_told, device_hint, did_you_mean, issuer_hint, or_oauth, or_switch_off, provider_hint,
+    are, as_told, cannot_listen, device_hint, did_you_mean, in_words, issuer_hint, or_oauth,
+    or_switch_off, provider_hint,
 };
+use crate::secret::Audience;
 
 /// One kind of mistake. Its text follows the place and the key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Fault {
     // The file as such.
-    #[error("cannot be read ({0})")]
-    NoFile(String),
+    #[error("cannot be read: {}", in_words(*.0))]
+    NoFile(io::ErrorKind),
     #[error("anyone may write to this file, and its commands are run: `chmod o-w` it")]
     WritableByAnyone,
     #[error("this is no TOML: {0}")]
@@ -311,12 +314,19 @@ pub(super) enum Fault {
     EmptyCommand,
 
     // Files.
-    #[error("{} cannot be read ({why})", path.display())]
-    UnreadableFile { path: PathBuf, why: String },
+    #[error("{} cannot be read: {}", path.display(), in_words(*why))]
+    UnreadableFile { path: PathBuf, why: io::ErrorKind },
     #[error("{} is no file", .0.display())]
     NotAFile(PathBuf),
-    #[error("{} is open to others (mode {mode:04o}): `chmod 600` it; the group may read at most", path.display())]
-    OpenToOthers { path: PathBuf, mode: u32 },
+    #[error("{} is open to others (mode {mode:04o}): `chmod 600` it{}", path.display(), match audience {
+        Audience::Owner => "",
+        Audience::Group => "; the group may read at most",
+    })]
+    OpenToOthers {
+        path: PathBuf,
+        mode: u32,
+        audience: Audience,
+    },
     #[error("{} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)", .0.display())]
     NoCertificate(PathBuf),
 
@@ -331,8 +341,12 @@ pub(super) enum Fault {
     NotASocketAddress,
     #[error("{0} is taken by another listener: choose another port")]
     AddressTaken(SocketAddr),
-    #[error("{0} is in use by another program: stop it, or choose another port")]
-    PortInUse(SocketAddr),
+    #[error("{} {}", are(addresses), cannot_listen(*trouble, *by_default))]
+    CannotListen {
+        addresses: Vec<SocketAddr>,
+        trouble: io::ErrorKind,
+        by_default: bool,
+    },
     #[error(
         "certificate and key are given, but tls is off: write tls = \"implicit\" or \"starttls\""
     )]
@@ -373,4 +387,14 @@ pub(super) enum Fault {
         "this is no filter: write a level such as \"info\", or \"info,mailsluice::relay=debug\""
     )]
     NotAFilter,
+}
+
+impl Fault {
+    /// Whether the configuration may be right and only the machine does not let us listen.
+    pub(super) fn is_about_a_port(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::CannotListen { trouble, .. } => Some(*trouble),
+            _ => None,
+        }
+    }
 }

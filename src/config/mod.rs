@@ -35,13 +35,15 @@ mod source;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use figment::value::{Dict, Value};
 
 pub use self::accounts::Found;
-use self::check::{Check, Files};
+pub use self::check::PortProbe;
+use self::check::{Check, Files, Written};
 use self::fault::Fault;
 use self::file::File;
 use self::key::KeyPath;
@@ -66,6 +68,9 @@ pub struct LoadRequest {
     /// Whether environment variables and systemd credentials that hold secrets must be there now: for `run` and
     /// `check`. Other commands may run in another environment than the service.
     pub for_service: bool,
+    /// How to see that a listener's port is taken. For a start of the service, and for `check` while none runs; on a
+    /// reload the ports in use are our own.
+    pub port_probe: Option<PortProbe>,
 }
 
 /// A checked configuration and where it came from.
@@ -80,7 +85,7 @@ pub struct Loaded {
     /// The compiled-in providers and the user's own.
     pub providers: Catalogue,
     /// Where each of `config.listeners` is written.
-    listener_places: Vec<Place>,
+    listeners_written: Vec<Written>,
 }
 
 impl LoadRequest {
@@ -112,16 +117,12 @@ impl LoadRequest {
 }
 
 impl Loaded {
-    /// The problem that another program has `listener`'s port, found when it is bound.
-    pub fn port_in_use(&self, listener: &Listener) -> Problem {
+    /// The problem that one of `config.listeners` cannot listen, found when it is bound.
+    pub fn cannot_listen(&self, listener: &Listener, trouble: io::ErrorKind) -> Option<Problem> {
         let same = |l: &Listener| l.address == listener.address && l.protocol == listener.protocol;
-        let index = self.config.listeners.iter().position(same);
-        let place = index.and_then(|index| self.listener_places.get(index));
-        Problem::new(
-            place.cloned().unwrap_or(Place::Default),
-            &KeyPath::dotted("listener"),
-            Fault::PortInUse(listener.address),
-        )
+        let index = self.config.listeners.iter().position(same)?;
+        let written = self.listeners_written.get(index)?;
+        Some(written.cannot_listen(vec![listener.address], trouble))
     }
 }
 
@@ -166,7 +167,7 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, Problems> {
         files: Files::default(),
         report,
     };
-    let (config, listener_places) = checked(&file, accounts, listeners, &mut check);
+    let (config, listeners_written) = checked(&file, accounts, listeners, request, &mut check);
     let problems = check.report.into_problems();
     if !problems.is_empty() {
         return Err(Problems::new(problems));
@@ -176,7 +177,7 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, Problems> {
         path,
         exists,
         providers: catalogue,
-        listener_places,
+        listeners_written,
     })
 }
 
@@ -184,8 +185,9 @@ fn checked(
     file: &File,
     accounts: Vec<Value>,
     listeners: Vec<Value>,
+    request: &LoadRequest,
     check: &mut Check<'_>,
-) -> (Config, Vec<Place>) {
+) -> (Config, Vec<Written>) {
     let host = file.host.clone().unwrap_or_default();
     check::host(&host, check);
     let state_dir = match &file.state_dir {
@@ -194,7 +196,11 @@ fn checked(
     };
     check::issuers(&file.issuer, check);
     let accounts = check::accounts(accounts, check);
-    let (listeners, places): (Vec<_>, _) = check::listeners(listeners, check).into_iter().unzip();
+    let listeners = check::listeners(listeners, check);
+    if let Some(probe) = request.port_probe {
+        check::ports(&listeners, probe, check);
+    }
+    let (listeners, written): (Vec<_>, _) = listeners.into_iter().unzip();
     let sign_in = check::sign_in(&file.sign_in, &listeners, check);
     let config = Config {
         listeners,
@@ -206,7 +212,24 @@ fn checked(
         log: check::log(&file.log, check),
         sign_in,
     };
-    (config, places)
+    (config, written)
+}
+
+/// Where the state is, as far as that can be told while other settings may be wrong.
+pub fn state_dir(request: &LoadRequest) -> PathBuf {
+    let path = request.config_path();
+    let text = read_file(request, &path).ok().flatten();
+    let file = text.and_then(|text| TomlFile::parse(&path, text).ok());
+    let sources = Sources::new(file, &request.environment, &request.flags);
+    let written = sources.merged(Dict::new()).and_then(|mut merged| {
+        let value = merged.remove("state_dir")?;
+        value.into_string()
+    });
+    let base = path.parent().unwrap_or(Path::new(""));
+    match written {
+        Some(text) => check::absolute(&text, base, &request.environment),
+        None => paths::state_dir(&request.environment),
+    }
 }
 
 /// The file's text; `None` where there is none and none was asked for by name.
@@ -222,8 +245,8 @@ fn read_file(request: &LoadRequest, path: &Path) -> Result<Option<String>, Probl
     match fs::read_to_string(path) {
         Ok(_) if writable_by_anyone(path) => Err(whole(Fault::WritableByAnyone)),
         Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => Ok(None),
-        Err(error) => Err(whole(Fault::NoFile(error.kind().to_string()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !named => Ok(None),
+        Err(error) => Err(whole(Fault::NoFile(error.kind()))),
     }
 }
 
@@ -269,7 +292,7 @@ fn catalogue(
                 Err(problems) => report.extend(problems),
             },
             Err(error) => {
-                let why = error.kind().to_string();
+                let why = error.kind();
                 let key = KeyPath::root().child("providers").child(index);
                 report.add(&key, Fault::UnreadableFile { path, why });
             }

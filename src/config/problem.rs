@@ -3,6 +3,7 @@
 //! Never holds a value that could be a secret: the line says where to look.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 use super::fault::Fault;
@@ -50,6 +51,16 @@ impl Problem {
     /// The key, dotted: `account.imap.port`. Empty where the file as a whole is meant.
     pub fn key(&self) -> &str {
         &self.key
+    }
+
+    /// What is wrong and what to write instead, without the place.
+    pub fn advice(&self) -> String {
+        self.fault.to_string()
+    }
+
+    /// Why the machine does not let us listen, where that is the problem.
+    pub fn port_trouble(&self) -> Option<io::ErrorKind> {
+        self.fault.is_about_a_port()
     }
 }
 

@@ -154,7 +154,7 @@ pub enum SecretSource {
     SystemdCredential(String),
     /// The entry of the operating system's keyring under service `mailsluice` with this user name.
     Keyring(String),
-    /// In the store, put there by `mailsluice account add`.
+    /// In the store, put there by `mailsluice account add` or `set-password`.
     Stored,
 }
 
@@ -185,7 +185,7 @@ pub enum Trust {
 }
 
 /// Where the store is and what unlocks it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreSettings {
     /// `sqlite:PATH`.
     pub url: String,

@@ -22,6 +22,14 @@ pub fn bind(address: SocketAddr) -> Result<Bound, NetError> {
     open(address).map_err(|source| NetError::Bind { address, source })
 }
 
+/// Whether `address` could be listened on now, and the system's reason if not. Opens no port.
+pub fn probe(address: SocketAddr) -> Result<(), io::ErrorKind> {
+    match socket(address) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.kind()),
+    }
+}
+
 impl Bound {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
@@ -49,6 +57,15 @@ impl Bound {
 }
 
 fn open(address: SocketAddr) -> io::Result<Bound> {
+    let socket = socket(address)?;
+    socket.listen(BACKLOG)?;
+    let listener = TcpListener::from_std(socket.into())?;
+    let address = listener.local_addr()?;
+    Ok(Bound { listener, address })
+}
+
+/// Bound, but not listening yet: nobody can connect to it.
+fn socket(address: SocketAddr) -> io::Result<Socket> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     if domain == Domain::IPV6 {
@@ -60,10 +77,7 @@ fn open(address: SocketAddr) -> io::Result<Bound> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(address))?;
-    socket.listen(BACKLOG)?;
-    let listener = TcpListener::from_std(socket.into())?;
-    let address = listener.local_addr()?;
-    Ok(Bound { listener, address })
+    Ok(socket)
 }
 
 /// The peer was gone before it was accepted: nothing is wrong with the listener.
@@ -96,6 +110,18 @@ mod tests {
             error.to_string(),
             format!("cannot listen on {}", first.address())
         );
+    }
+
+    #[tokio::test]
+    async fn a_probe_tells_a_taken_port_and_takes_none() {
+        let taken = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        assert_eq!(probe(taken.address()), Err(io::ErrorKind::AddrInUse));
+        let elsewhere = probe("192.0.2.1:0".parse().unwrap());
+        assert_eq!(elsewhere, Err(io::ErrorKind::AddrNotAvailable));
+        let address = taken.address();
+        drop(taken);
+        assert_eq!(probe(address), Ok(()));
+        bind(address).unwrap();
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::flow::Flow;
 use super::refusal::Refusal;
+use super::sasl;
 use crate::protocol::{Leg, TlsMode};
 use crate::secret::Secret;
 
@@ -171,6 +172,27 @@ pub struct UpstreamSettings {
     pub passthrough: bool,
 }
 
+impl UpstreamSettings {
+    /// What of the upstream's words may be quoted: nothing where they repeat the credential, as those of a server that
+    /// echoes what it does not understand. What is quoted goes into logs and to the client.
+    pub fn quotable<'a>(&self, theirs: &'a [u8]) -> &'a [u8] {
+        let Credential::Password { user, password } = &self.credential;
+        let forms = [
+            password.clone(),
+            sasl::encode(password.expose()),
+            sasl::encode_plain(user, password),
+        ];
+        let repeats = |form: &Secret| {
+            !form.is_empty() && memchr::memmem::find(theirs, form.expose()).is_some()
+        };
+        if forms.iter().any(repeats) {
+            b""
+        } else {
+            theirs
+        }
+    }
+}
+
 /// What the upstream takes.
 #[derive(Clone, Debug)]
 pub enum Credential {
@@ -253,4 +275,62 @@ pub struct Breach {
     pub leg: Leg,
     /// What it did; never its own words.
     pub what: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Protocol;
+
+    /// What becomes of `script` at an upstream that repeats what it was told last.
+    fn refused(protocol: Protocol, script: &[&str], echo: &str) -> String {
+        let mut upstream = crate::proto::upstream(
+            protocol,
+            UpstreamSettings {
+                tls: TlsMode::Implicit,
+                ehlo_name: "h".into(),
+                credential: Credential::Password {
+                    user: "anna".into(),
+                    password: Secret::from("app-secret"),
+                },
+                passthrough: false,
+            },
+        );
+        let mut actions = Vec::new();
+        upstream.step(UpstreamInput::Connected, &mut actions);
+        for line in script {
+            upstream.step(UpstreamInput::Bytes(line.as_bytes()), &mut actions);
+        }
+        let Some(UpstreamAction::WriteSecret(said)) = actions.last() else {
+            panic!("{actions:?}");
+        };
+        let said = echo.replace("{}", &String::from_utf8_lossy(said.expose()));
+        upstream.step(UpstreamInput::Bytes(said.as_bytes()), &mut actions);
+        match actions.pop() {
+            Some(UpstreamAction::Fail(refusal)) => refusal.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_upstream_that_echoes_the_credential_is_not_quoted() {
+        let imap = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] up\r\n";
+        let [user, plain] = ["USER", "SASL PLAIN"].map(|c| format!("+OK\r\n+OK\r\n{c}\r\n.\r\n"));
+        let smtp = "220 x\r\n250-x\r\n250 AUTH PLAIN\r\n";
+        for (protocol, script, echo) in [
+            (Protocol::Imap, vec![imap, "+ \r\n"], "{}"),
+            (Protocol::Imap, vec![imap, "+ \r\n"], "m1 NO what is {}"),
+            (Protocol::Pop3, vec![&*user, "+OK\r\n"], "-ERR unknown: {}"),
+            (Protocol::Pop3, vec![&*plain, "+ \r\n"], "-ERR unknown: {}"),
+            (Protocol::Smtp, vec![smtp], "500 unknown: {}"),
+        ] {
+            let shown = refused(protocol, &script, echo);
+            assert!(
+                !shown.contains("app-secret") && !shown.contains("AGFubmEA"),
+                "{shown}"
+            );
+        }
+        let shown = refused(Protocol::Imap, &[imap, "+ \r\n"], "m1 NO not today\r\n");
+        assert!(shown.contains("not today"), "{shown}");
+    }
 }

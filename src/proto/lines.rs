@@ -1,24 +1,29 @@
 //! Bytes → bounded lines. The one buffer for partial input of the line-based dialogues.
 //!
-//! Scans each byte once however it is split, so a line that comes byte by byte costs what a whole one costs.
+//! Scans each byte once however it is split, so a line that comes byte by byte costs what a whole one costs. A line may be
+//! a password: lines are [`Secret`]s, and the buffer is wiped when it is empty, when it grows and when it is dropped.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
+
+use crate::secret::Secret;
 
 /// Unread bytes of one leg, cut into lines on demand.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Lines {
-    buffer: BytesMut,
-    /// How far the buffer is known to hold no LF.
+    buffer: Secret,
+    /// Where the unread bytes begin. What is before them has been taken.
+    start: usize,
+    /// How far from there the buffer is known to hold no LF.
     scanned: usize,
     /// Inside an over-long line, whose rest is thrown away.
     discarding: bool,
 }
 
 /// One framed line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Line {
     /// Without its CRLF. A bare LF ends a line too: devices send it (PROTOCOL A.0 rule 7).
-    Complete(Bytes),
+    Complete(Secret),
     /// Longer than allowed; reported once, when the limit is passed. Its rest is discarded up to the next LF.
     TooLong,
 }
@@ -26,58 +31,59 @@ pub enum Line {
 impl Lines {
     /// Appends what was read.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+        if self.start > 0 {
+            // The rest is less than a line, so this copies each byte once.
+            let rest = Secret::new(self.peek().to_vec());
+            self.buffer = rest;
+            self.start = 0;
+        }
+        self.buffer.append(bytes);
     }
 
     /// The next line of at most `max` octets without its line end; `None` when more bytes are needed.
     pub fn next(&mut self, max: usize) -> Option<Line> {
         loop {
-            let unscanned = self.buffer.get(self.scanned..).unwrap_or_default();
+            let unscanned = self.peek().get(self.scanned..).unwrap_or_default();
             let Some(at) = memchr::memchr(b'\n', unscanned) else {
                 return self.partial(max);
             };
-            let mut line = self.buffer.split_to(self.scanned + at);
-            self.buffer.advance(1);
-            self.scanned = 0;
-            if line.last() == Some(&b'\r') {
-                line.truncate(line.len() - 1);
-            }
-            if std::mem::take(&mut self.discarding) {
-                continue;
-            }
-            return Some(if line.len() > max {
+            let end = self.scanned + at;
+            let line = self.peek().get(..end).unwrap_or_default();
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let framed = if line.len() > max {
                 Line::TooLong
             } else {
-                Line::Complete(line.freeze())
-            });
+                Line::Complete(Secret::new(line.to_vec()))
+            };
+            self.consume(end + 1);
+            if !std::mem::take(&mut self.discarding) {
+                return Some(framed);
+            }
         }
     }
 
     /// Takes exactly `n` octets, as for a literal; `None` when they are not there yet.
-    pub fn take(&mut self, n: usize) -> Option<Bytes> {
-        if self.buffer.len() < n {
-            return None;
-        }
-        self.scanned = 0;
-        Some(self.buffer.split_to(n).freeze())
+    pub fn take(&mut self, n: usize) -> Option<Secret> {
+        let taken = Secret::new(self.peek().get(..n)?.to_vec());
+        self.consume(n);
+        Some(taken)
     }
 
     /// Throws away up to `n` octets and says how many.
     pub fn discard(&mut self, n: usize) -> usize {
-        let n = n.min(self.buffer.len());
-        self.buffer.advance(n);
-        self.scanned = 0;
+        let n = n.min(self.peek().len());
+        self.consume(n);
         n
     }
 
     /// What is unread, without taking it.
     pub fn peek(&self) -> &[u8] {
-        &self.buffer
+        self.buffer.expose().get(self.start..).unwrap_or_default()
     }
 
     /// Whether nothing is unread and no over-long line is being discarded.
     pub fn is_empty(&self) -> bool {
-        self.buffer.is_empty() && !self.discarding
+        self.peek().is_empty() && !self.discarding
     }
 
     /// Whether the rest of an over-long line is still to be thrown away, so that what is unread begins inside a line.
@@ -87,33 +93,34 @@ impl Lines {
 
     /// Everything unread, for a hand-over.
     pub fn into_leftover(self) -> Bytes {
-        self.buffer.freeze()
+        Bytes::copy_from_slice(self.peek())
     }
 
     fn partial(&mut self, max: usize) -> Option<Line> {
-        self.scanned = self.buffer.len();
+        let unread = self.peek().len();
+        self.scanned = unread;
         if self.discarding {
-            self.buffer.clear();
-            self.scanned = 0;
+            self.consume(unread);
             return None;
         }
         // One more for the CR that may already be here.
-        if self.buffer.len() > max + 1 {
-            self.buffer.clear();
-            self.scanned = 0;
+        if unread > max + 1 {
+            self.consume(unread);
             self.discarding = true;
             return Some(Line::TooLong);
         }
         None
     }
-}
 
-impl std::fmt::Debug for Lines {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Never the bytes: a password may be among them.
-        f.debug_struct("Lines")
-            .field("unread", &self.buffer.len())
-            .finish_non_exhaustive()
+    /// Counts the next `n` octets as used.
+    fn consume(&mut self, n: usize) {
+        self.start += n;
+        self.scanned = 0;
+        if self.peek().is_empty() {
+            // An idle connection keeps no buffer.
+            self.buffer = Secret::default();
+            self.start = 0;
+        }
     }
 }
 
@@ -121,21 +128,25 @@ impl std::fmt::Debug for Lines {
 mod tests {
     use super::*;
 
-    fn complete(text: &'static str) -> Option<Line> {
-        Some(Line::Complete(text.into()))
+    /// The next line as text, `!` for one that is too long.
+    fn next(lines: &mut Lines, max: usize) -> Option<String> {
+        Some(match lines.next(max)? {
+            Line::Complete(line) => String::from_utf8(line.expose().to_vec()).unwrap(),
+            Line::TooLong => "!".into(),
+        })
     }
 
     #[test]
     fn crlf_lf_and_split_lines() {
         let mut lines = Lines::default();
         lines.push(b"a\r\nb\nc");
-        assert_eq!(lines.next(10), complete("a"));
-        assert_eq!(lines.next(10), complete("b"));
-        assert_eq!(lines.next(10), None);
+        assert_eq!(next(&mut lines, 10).as_deref(), Some("a"));
+        assert_eq!(next(&mut lines, 10).as_deref(), Some("b"));
+        assert_eq!(next(&mut lines, 10), None);
         lines.push(b"c\r");
-        assert_eq!(lines.next(10), None);
+        assert_eq!(next(&mut lines, 10), None);
         lines.push(b"\n");
-        assert_eq!(lines.next(10), complete("cc"));
+        assert_eq!(next(&mut lines, 10).as_deref(), Some("cc"));
         assert!(lines.is_empty());
     }
 
@@ -143,15 +154,48 @@ mod tests {
     fn an_over_long_line_is_reported_once_and_skipped() {
         let mut lines = Lines::default();
         lines.push(b"0123456789");
-        assert_eq!(lines.next(4), Some(Line::TooLong));
+        assert_eq!(next(&mut lines, 4).as_deref(), Some("!"));
         lines.push(b"0123456789");
-        assert_eq!(lines.next(4), None);
+        assert_eq!(next(&mut lines, 4), None);
         assert!(lines.is_discarding());
         lines.push(b"89\r\nnext\r\n");
-        assert_eq!(lines.next(4), complete("next"));
+        assert_eq!(next(&mut lines, 4).as_deref(), Some("next"));
         assert!(!lines.is_discarding());
         lines.push(b"too long at once\r\nok\r\n");
-        assert_eq!(lines.next(4), Some(Line::TooLong));
-        assert_eq!(lines.next(4), complete("ok"));
+        assert_eq!(next(&mut lines, 4).as_deref(), Some("!"));
+        assert_eq!(next(&mut lines, 4).as_deref(), Some("ok"));
+    }
+
+    #[test]
+    fn nothing_of_a_line_stays_behind_it() {
+        let mut lines = Lines::default();
+        lines.push(b"PASS hunter2\r\nNO");
+        assert_eq!(next(&mut lines, 99).as_deref(), Some("PASS hunter2"));
+        lines.push(b"OP\r\n");
+        assert!(!lines.buffer.expose().starts_with(b"PASS"));
+        assert_eq!(next(&mut lines, 99).as_deref(), Some("NOOP"));
+        assert!(lines.buffer.expose().is_empty());
+        assert_eq!((lines.start, lines.scanned), (0, 0));
+    }
+
+    #[test]
+    fn debug_shows_neither_the_buffer_nor_a_line() {
+        let mut lines = Lines::default();
+        lines.push(b"PASS hunter2\r\nPASS hunter2");
+        let line = lines.next(99);
+        assert!(!format!("{line:?} {lines:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn octets_and_lines_alternate() {
+        let mut lines = Lines::default();
+        lines.push(b"{3}\r\nxyz");
+        assert_eq!(next(&mut lines, 9).as_deref(), Some("{3}"));
+        assert!(lines.take(4).is_none());
+        lines.push(b"ab\r\nleft");
+        assert_eq!(lines.take(3).unwrap().expose(), b"xyz");
+        assert_eq!(lines.discard(1), 1);
+        assert_eq!(next(&mut lines, 9).as_deref(), Some("b"));
+        assert_eq!(lines.into_leftover(), "left");
     }
 }

@@ -195,12 +195,12 @@ impl<'a> Copy<'a> {
             || !self.watch.reads(leg)
     }
 
-    /// Shows `window` to the watch until it wants no more of it; keeps the rest.
+    /// Shows `window` to the watch until it wants no more of it, or owes `leg` too much; keeps the rest.
     fn show(&mut self, cx: &mut Context<'_>, leg: Leg, window: &[u8]) {
         let mut taken = 0;
         let mut seen = false;
         while let Some(rest) = window.get(taken..).filter(|rest| !rest.is_empty()) {
-            if !self.watch.reads(leg) {
+            if !self.watch.reads(leg) || self.half(leg).unsent.len() > OWED_MAX {
                 break;
             }
             self.flow.clear();
@@ -505,7 +505,8 @@ mod tests {
     use super::*;
     use crate::relay::registry::Registry;
 
-    /// Passes whole lines, each of which is answered; holds the client after `hold` until then; says `bye` as a farewell.
+    /// Passes whole lines, each of which is answered; holds the client after `hold` until then; answers `help` itself, at
+    /// length; says `bye` as a farewell.
     #[derive(Default)]
     struct Lines {
         held: bool,
@@ -517,6 +518,10 @@ mod tests {
             let Some(end) = memchr::memchr(b'\n', input) else {
                 return Ok(0);
             };
+            if input.starts_with(b"help") {
+                flow.say(leg, HELP);
+                return Ok(end + 1);
+            }
             flow.pass(leg.other(), 0..end + 1);
             match leg {
                 Leg::Client => (self.held, self.due) = (input.starts_with(b"hold"), true),
@@ -545,6 +550,8 @@ mod tests {
             "lines"
         }
     }
+
+    const HELP: &[u8] = &[b'x'; 4096];
 
     struct Session {
         client: TcpStream,
@@ -651,6 +658,28 @@ mod tests {
         while got < sent {
             got += client.read(&mut buffer).await.unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_our_answers_gets_no_more_of_them() {
+        let (_client, client_leg) = pair().await;
+        let (_upstream, upstream_leg) = pair().await;
+        let registry = Arc::new(Registry::default());
+        let peer = "127.0.0.1:1".parse().unwrap();
+        let place = registry.admit(Protocol::Smtp, peer, 1, 1).unwrap();
+        let legs = (Stream::Plain(client_leg), Stream::Plain(upstream_leg));
+        let watch = Box::new(Lines::default());
+        let mut copy = Copy::new(&place.record, watch, legs.0, legs.1, nothing());
+        // The answers to these are 52 MB, more than any socket buffers.
+        let window = b"help\n".repeat(WINDOW / 5);
+        copy.show(
+            &mut Context::from_waker(std::task::Waker::noop()),
+            Leg::Client,
+            &window,
+        );
+        assert!(copy.client.unsent.len() > OWED_MAX);
+        assert!(copy.client.unsent.len() <= OWED_MAX + HELP.len());
+        assert!(!copy.client.unread.is_empty() && !copy.client.seen);
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use super::connect::Connected;
 use super::session::{End, Session};
@@ -48,7 +49,8 @@ impl Session {
         if leg.refused {
             driver.step(LoginInput::Shutdown);
         }
-        let mut buffer = vec![0; READ_SIZE];
+        // A password may come through it.
+        let mut buffer = Zeroizing::new(vec![0; READ_SIZE]);
         loop {
             if let Some(leftover) = driver.carry_out(self, leg.acceptor, leg.shutdown).await? {
                 return driver.finish(leftover);

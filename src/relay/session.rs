@@ -122,6 +122,7 @@ impl Session {
                 refused: self.refused,
             })
             .await?;
+        self.log_login();
         let Connected {
             stream,
             established,
@@ -221,6 +222,19 @@ impl Session {
             Err(_) => {}
         }
         connected
+    }
+
+    fn log_login(&self) {
+        let view = self.record.view();
+        tracing::debug!(
+            conn = view.conn,
+            proto = view.protocol,
+            peer = view.peer,
+            account = view.account,
+            upstream = view.upstream,
+            elapsed_ms = self.record.started.elapsed().as_millis() as u64,
+            "logged in"
+        );
     }
 
     fn log_refusal(&self, name: &str, mechanism: &str, refusal: &Refusal) {

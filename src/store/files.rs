@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use super::error::StoreError;
-use crate::secret::Secret;
+use crate::secret::{Audience, Secret};
 
 /// Makes `folder` with mode 0700, or checks that one that is there is not open to others.
 ///
@@ -20,7 +20,7 @@ pub(super) fn private_folder(folder: &Path) -> Result<(), StoreError> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder).map_err(failed)?;
-    match open_to_others(folder).map_err(failed)? {
+    match open_beyond(Audience::Owner, folder).map_err(failed)? {
         None => Ok(()),
         Some(mode) => Err(StoreError::LooseFolder {
             path: folder.to_owned(),
@@ -31,7 +31,7 @@ pub(super) fn private_folder(folder: &Path) -> Result<(), StoreError> {
 
 /// Refuses a file that others may read or write; one that is not there is fine.
 pub(super) fn refuse_loose(path: &Path) -> Result<(), StoreError> {
-    match open_to_others(path) {
+    match open_beyond(Audience::Owner, path) {
         Ok(None) => Ok(()),
         Ok(Some(mode)) => Err(StoreError::LooseFile {
             path: path.to_owned(),
@@ -78,17 +78,17 @@ pub fn read_bounded(path: &Path, max: u64) -> io::Result<Secret> {
     Ok(content)
 }
 
-/// The permission bits of `path` where they let anybody but the owner in. Always `None` where there are no such bits.
-pub fn open_to_others(path: &Path) -> io::Result<Option<u32>> {
+/// The permission bits of `path` where they let in more than `audience`. Always `None` where there are no such bits.
+pub fn open_beyond(audience: Audience, path: &Path) -> io::Result<Option<u32>> {
     let metadata = fs::metadata(path)?;
     #[cfg(unix)]
     {
         let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777;
-        Ok((mode & 0o077 != 0).then_some(mode))
+        Ok(audience.is_exceeded_by(mode).then_some(mode))
     }
     #[cfg(not(unix))]
     {
-        let _ = metadata;
+        let _ = (audience, metadata);
         Ok(None)
     }
 }

@@ -32,7 +32,7 @@ use self::seal::Sealer;
 use crate::config::runtime::StoreSettings;
 
 pub use self::error::StoreError;
-pub use self::files::{open_to_others, read_bounded};
+pub use self::files::{open_beyond, read_bounded};
 pub use self::key::systemd_credential;
 pub use self::keyring::{KeyringError, read as read_keyring};
 pub use self::local_passwords::{LocalPassword, NAME_MAX, PasswordKind};

@@ -20,13 +20,13 @@ use super::Status;
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// Another instance answers on it: two services would share one state folder.
-    #[error("mailsluice is running already (its control socket is {})", path.display())]
+    #[error("the service is running already and answers on {}; see: mailsluice status", path.display())]
     Running {
         /// The socket.
         path: PathBuf,
     },
     /// Nobody answers.
-    #[error("mailsluice is not running (nothing answers on {})", path.display())]
+    #[error("the service is not running (nothing answers on {}); start it: mailsluice run", path.display())]
     NotRunning {
         /// The socket.
         path: PathBuf,

@@ -1,13 +1,15 @@
-//! Real programs against the embedded provider, over TLS: curl, Python's three libraries, and mutt.
+//! Real programs against the embedded provider, over TLS: curl, Python's three libraries, and mutt; and the demo.
 //!
-//! They show that the servers of `bridge` speak as programs expect, without a proxy in between. `tests/run` installs
-//! what they need; a program that is missing fails its case by name.
+//! The programs show that the servers of `bridge` speak as programs expect, without a proxy in between. `tests/run`
+//! installs what they need; a program that is missing fails its case by name.
 
 #![expect(
     clippy::expect_used,
     clippy::panic,
     reason = "test code: what is not as expected has to stop the case"
 )]
+
+mod demo;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

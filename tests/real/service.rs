@@ -244,8 +244,9 @@ fn clients_that_stop_reading_cost_no_memory_and_lose_nothing() {
 /// 16 times 30 MB are on offer.
 const STALLED: u64 = 16;
 
-/// 128 KiB per direction (DESIGN section 5), rustls' buffers, and as much again for what the allocator keeps.
-const MOST_FOR_ONE: u64 = 1024 * 1024;
+/// 128 KiB per direction (DESIGN section 5), rustls' buffers, and as much again for what the allocator keeps. Measured:
+/// 72 KiB.
+const MOST_FOR_ONE: u64 = 512 * 1024;
 
 #[test]
 fn the_log_has_the_session_and_no_secret() {

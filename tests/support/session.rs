@@ -33,6 +33,8 @@ pub(crate) struct Session<'a> {
     /// Bytes reach the dialogues one at a time.
     bytewise: bool,
     refuse_next: Option<Cause>,
+    /// Upstream connections so far.
+    pub(crate) connections: usize,
     awaited_tls: Option<Leg>,
     closed: bool,
     pub(crate) said: Said,
@@ -93,6 +95,7 @@ impl<'a> Session<'a> {
             provider: Inbox::default(),
             bytewise,
             refuse_next: None,
+            connections: 0,
             awaited_tls: None,
             closed: false,
             said: Said::default(),
@@ -136,6 +139,11 @@ impl<'a> Session<'a> {
         }
         self.inbox(leg).unread.extend_from_slice(bytes);
         self.pump()
+    }
+
+    /// Whether the login is over and the watch stands between the legs.
+    pub(crate) fn relays(&self) -> bool {
+        self.watch.is_some()
     }
 
     /// A handshake that is asked for but never comes is a hole in the transcript.
@@ -377,6 +385,7 @@ impl<'a> Session<'a> {
             passthrough: self.settings.passthrough,
         };
         self.provider = Inbox::default();
+        self.connections += 1;
         self.upstream = Some(upstream(self.settings.protocol, settings));
         self.upstream_step(UpstreamInput::Connected)
     }

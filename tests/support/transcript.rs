@@ -126,7 +126,8 @@ impl Transcript {
 }
 
 impl Settings {
-    fn new(protocol: Protocol) -> Self {
+    /// What holds where a file says nothing else.
+    pub(crate) fn new(protocol: Protocol) -> Self {
         Self {
             protocol,
             client_tls: ClientTls::Off,

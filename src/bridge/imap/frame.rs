@@ -6,6 +6,7 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::bridge::wire::{Stream, Wire, WireError};
+use crate::proto::imap::frame::{Literal, announced};
 use crate::proto::lines::Line;
 
 /// What came.
@@ -60,61 +61,31 @@ pub(super) async fn read<S: Stream>(
                 return Ok(Frame::Refused);
             }
         };
+        let line = line.expose();
         left -= line.len();
-        command.extend_from_slice(&line);
-        let Some(literal) = Literal::at_end_of(&line) else {
+        command.extend_from_slice(line);
+        let Some(literal) = announced(line) else {
             return Ok(Frame::Command(command.freeze()));
         };
         let is_message = is_append(&command);
         let max = if is_message { append_left } else { left as u64 };
-        let Some(n) = usize::try_from(literal.octets)
+        let Some(n) = usize::try_from(literal.size)
             .ok()
-            .filter(|_| literal.octets <= max)
+            .filter(|_| literal.size <= max)
         else {
             return Ok(refuse(wire, &command, literal));
         };
-        if !literal.non_synchronising {
+        if literal.synchronising {
             wire.say("+ Ready for literal data\r\n");
         }
         let octets = wire.octets(n).await?;
         if is_message {
-            append_left -= literal.octets;
+            append_left -= literal.size;
         } else {
             left -= n;
         }
         command.extend_from_slice(b"\r\n");
-        command.extend_from_slice(&octets);
-    }
-}
-
-/// `{n}` or `{n+}` at the end of a line, RFC 3501 section 4.3 and RFC 7888.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Literal {
-    octets: u64,
-    non_synchronising: bool,
-}
-
-impl Literal {
-    fn at_end_of(line: &[u8]) -> Option<Self> {
-        let inner = line.strip_suffix(b"}")?;
-        let open = memchr::memrchr(b'{', inner)?;
-        let inner = inner.get(open + 1..)?;
-        let (digits, non_synchronising) = match inner.strip_suffix(b"+") {
-            Some(digits) => (digits, true),
-            None => (inner, false),
-        };
-        if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-            return None;
-        }
-        // A number beyond 64 bits is still a literal, and over every limit.
-        let octets = std::str::from_utf8(digits)
-            .ok()?
-            .parse()
-            .unwrap_or(u64::MAX);
-        Some(Self {
-            octets,
-            non_synchronising,
-        })
+        command.extend_from_slice(octets.expose());
     }
 }
 
@@ -127,7 +98,7 @@ fn is_append(command: &[u8]) -> bool {
 }
 
 fn refuse<S: Stream>(wire: &mut Wire<S>, command: &[u8], literal: Literal) -> Frame {
-    if literal.non_synchronising {
+    if !literal.synchronising {
         // The octets are on their way already and must not be taken for commands.
         wire.say("* BYE [TOOBIG] Literal too large\r\n");
         return Frame::Lost;
@@ -141,27 +112,4 @@ fn refuse<S: Stream>(wire: &mut Wire<S>, command: &[u8], literal: Literal) -> Fr
     };
     wire.say(format!("{tag} {verdict} Literal too large\r\n"));
     Frame::Refused
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn literals_are_known_at_the_end_of_a_line_only() {
-        let of = |line: &[u8]| Literal::at_end_of(line).map(|l| (l.octets, l.non_synchronising));
-        assert_eq!(of(b"a LOGIN {3}"), Some((3, false)));
-        assert_eq!(of(b"a LOGIN {00000001+}"), Some((1, true)));
-        assert_eq!(of(b"a {99999999999999999999}"), Some((u64::MAX, false)));
-        for none in [
-            &b"a {-1}"[..],
-            b"a {1 }",
-            b"a {+}",
-            b"a {}",
-            b"a {1} ",
-            b"}",
-        ] {
-            assert_eq!(of(none), None);
-        }
-    }
 }

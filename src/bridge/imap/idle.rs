@@ -11,7 +11,9 @@ impl<S: Stream> Session<'_, S> {
             // DONE may be here already, with the next command behind it (PROTOCOL B.8, 12).
             if let Some(line) = self.wire.buffered_line(DONE_MAX) {
                 return match line {
-                    Line::Complete(line) if line.trim_ascii().eq_ignore_ascii_case(b"DONE") => {
+                    Line::Complete(line)
+                        if line.expose().trim_ascii().eq_ignore_ascii_case(b"DONE") =>
+                    {
                         Ok("OK IDLE completed".into())
                     }
                     _ => Err(Failure::Said("BAD Only DONE ends IDLE")),

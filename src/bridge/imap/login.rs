@@ -9,10 +9,9 @@ use crate::bridge::Verifier;
 use crate::bridge::mailbox::Mailbox;
 use crate::bridge::wire::{Stream, Wire, WireError};
 use crate::proto::dialogue::LoginAttempt;
+use crate::proto::imap::codec;
 use crate::proto::lines::Line;
-use crate::proto::refusal::{Cause, Refusal};
 use crate::proto::sasl::{self, SASL_LINE_MAX, SaslError};
-use crate::proto::text::ascii;
 use crate::secret::Secret;
 
 /// Runs until somebody is logged in; `None` when the client leaves or has to.
@@ -129,7 +128,7 @@ async fn decide<S: Stream>(
             Ok(Step::In(mailbox))
         }
         Err(refusal) => {
-            wire.say(format!("{tag} NO {}\r\n", words(&refusal)));
+            wire.say(codec::refusal(tag, &refusal));
             Ok(Step::Strike)
         }
     }
@@ -175,32 +174,12 @@ async fn authenticate_plain<S: Stream>(
         None => {
             wire.say("+ \r\n");
             match wire.line(SASL_LINE_MAX).await? {
-                Line::Complete(line) => sasl::decode(&line),
+                Line::Complete(line) => sasl::decode(line.expose()),
                 Line::TooLong => Err(SaslError::Base64),
             }
         }
     };
     Ok(message.and_then(|message| sasl::plain(&message, "AUTHENTICATE PLAIN")))
-}
-
-/// The response code for each cause (PROTOCOL B.6) and the sentence for the person.
-fn words(refusal: &Refusal) -> String {
-    let code = match refusal.cause {
-        Cause::WrongPassword => "AUTHENTICATIONFAILED",
-        Cause::ContactAdmin | Cause::ProtocolOff => "CONTACTADMIN",
-        Cause::PasswordExpired => "EXPIRED",
-        Cause::LimitReached => "LIMIT",
-        Cause::InUse => "INUSE",
-        Cause::ServerBug => "SERVERBUG",
-        Cause::PrivacyRequired => "PRIVACYREQUIRED",
-        Cause::CredentialRejected
-        | Cause::SignInNeeded
-        | Cause::Unavailable
-        | Cause::UntrustedUpstream
-        | Cause::UpstreamPolicy
-        | Cause::Shutdown => "UNAVAILABLE",
-    };
-    format!("[{code}] {}", ascii(&refusal.text))
 }
 
 /// What is there for sure, and the useful ones already: some programs ask only once (PROTOCOL A.3).

@@ -55,6 +55,15 @@ async fn refusals_have_their_codes() {
     }
 }
 
+/// Programs forget a saved password when they see that code.
+#[tokio::test]
+async fn only_a_wrong_local_password_is_called_one() {
+    let input = "USER old\r\nPASS x\r\nUSER off\r\nPASS x\r\nQUIT\r\n";
+    let heard = converse(Protocol::Pop3, &with_messages(&[]).await, input).await;
+    assert_eq!(heard.matches("-ERR [SYS/PERM] ").count(), 2, "{heard}");
+    assert!(!heard.contains("[AUTH]"), "{heard}");
+}
+
 #[tokio::test]
 async fn a_message_comes_with_its_dots_doubled_and_ends_in_one() {
     let mailbox = with_messages(&["A: b\r\n\r\n.x\r\n.\r\ny", "bare\n.\nlines\n"]).await;

@@ -1,59 +1,61 @@
-//! DATA → the message, RFC 5321 section 4.5.2. Only CRLF, dot, CRLF ends it.
+//! DATA → the message, RFC 5321 section 4.5.2: what [`crate::proto::smtp::data`] would say upstream, without its stuffing.
 //!
-//! A lone CR or LF becomes CRLF, and a dot behind one begins no end: whoever hides a second message behind `\n.\n`
-//! has hidden it from nobody (PROTOCOL C.2, SMTP smuggling).
+//! What ends a message, and what becomes of bare CR and LF, is decided there, so that a message is the same whether it is
+//! relayed or kept.
 
 use bytes::{Bytes, BytesMut};
+
+use crate::proto::flow::{Flow, Piece};
+use crate::proto::smtp::data::Data;
+use crate::protocol::Leg;
 
 /// Takes DATA apart, in any split.
 #[derive(Debug)]
 pub(super) struct DataDecoder {
-    state: State,
+    data: Data,
     message: BytesMut,
+    line_start: bool,
+    done: bool,
     max: u64,
     too_large: bool,
-}
-
-/// What the last octets were.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// CRLF, or the beginning.
-    LineStart,
-    /// A dot at the start of a line.
-    Dot,
-    /// A dot at the start of a line, and CR.
-    DotCr,
-    /// Text.
-    Text,
-    /// CR in or behind text.
-    Cr,
-    /// The end.
-    Done,
 }
 
 impl DataDecoder {
     pub(super) fn new(max: u64) -> Self {
         Self {
-            state: State::LineStart,
+            data: Data::new(),
             message: BytesMut::new(),
+            line_start: true,
+            done: false,
             max,
             too_large: false,
         }
     }
 
-    /// Takes octets up to the end of DATA and says how many.
+    /// Takes octets up to the end of DATA and says how many; a few whose meaning is not known yet may be left.
     pub(super) fn feed(&mut self, input: &[u8]) -> usize {
-        for (i, &b) in input.iter().enumerate() {
-            if self.is_done() {
-                return i;
-            }
-            self.state = self.step(b);
+        if self.done {
+            return 0;
         }
-        input.len()
+        let mut flow = Flow::default();
+        let progress = self.data.read(input, 0, &mut flow);
+        for piece in flow.pieces(Leg::Upstream) {
+            match piece {
+                Piece::Input(range) => self.put(input.get(range.clone()).unwrap_or_default()),
+                Piece::Own(bytes) => self.put(bytes),
+            }
+        }
+        if progress.ended {
+            self.done = true;
+            // What is left of the final dot is its line end.
+            let end = self.message.len().saturating_sub(LINE_END);
+            self.message.truncate(end);
+        }
+        progress.taken
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.done
     }
 
     /// The message; `None` where it was larger than allowed.
@@ -61,52 +63,25 @@ impl DataDecoder {
         (!self.too_large).then(|| self.message.freeze())
     }
 
-    fn step(&mut self, b: u8) -> State {
-        match (self.state, b) {
-            (State::LineStart, b'.') => State::Dot,
-            (State::Dot, b'\r') => State::DotCr,
-            (State::DotCr, b'\n') => State::Done,
-            (State::DotCr, b) => {
-                // The dot was stuffed and the CR is a lone one.
-                self.put(b"\r\n");
-                self.text(b)
-            }
-            (State::Cr, b'\n') => {
-                self.put(b"\r\n");
-                State::LineStart
-            }
-            (State::Cr, b) => {
-                self.put(b"\r\n");
-                self.text(b)
-            }
-            (_, b) => self.text(b),
-        }
-    }
-
-    fn text(&mut self, b: u8) -> State {
-        match b {
-            b'\r' => State::Cr,
-            b'\n' => {
-                self.put(b"\r\n");
-                State::Text
-            }
-            b => {
-                self.put(&[b]);
-                State::Text
-            }
-        }
-    }
-
+    /// Canonical lines, or a part of one.
     fn put(&mut self, octets: &[u8]) {
-        if self.message.len() as u64 + octets.len() as u64 > self.max {
-            self.too_large = true;
-            self.message.clear();
-        }
-        if !self.too_large {
-            self.message.extend_from_slice(octets);
+        for line in octets.split_inclusive(|&b| b == b'\n') {
+            let stuffed = std::mem::replace(&mut self.line_start, line.ends_with(b"\n"));
+            let text = line.strip_prefix(b".").filter(|_| stuffed).unwrap_or(line);
+            let len = self.message.len() + text.len();
+            if len as u64 > self.max.saturating_add(LINE_END as u64) {
+                self.too_large = true;
+                self.message.clear();
+            }
+            if !self.too_large {
+                self.message.extend_from_slice(text);
+            }
         }
     }
 }
+
+/// CRLF: that of the final dot is in the message until it is seen to be that.
+const LINE_END: usize = 2;
 
 #[cfg(test)]
 mod tests {
@@ -150,6 +125,22 @@ mod tests {
     }
 
     #[test]
+    fn a_message_is_what_the_relay_would_make_of_it() {
+        let sent = b"A: b\r\r\nC: d\r\n\r\nx\n..y\n.z\r\n.\r\n";
+        let kept = "A: b\r\nC: d\r\n\r\nx\r\n.y\r\n.z\r\n";
+        assert_eq!(decode(sent).unwrap().0, kept);
+    }
+
+    #[test]
+    fn the_limit_counts_the_message_alone() {
+        for (max, fits) in [(4, false), (5, true)] {
+            let mut decoder = DataDecoder::new(max);
+            decoder.feed(b"abc\r\n.\r\n");
+            assert_eq!(decoder.into_message().is_some(), fits, "{max}");
+        }
+    }
+
+    #[test]
     fn what_is_too_large_is_read_to_its_end_and_dropped() {
         let mut decoder = DataDecoder::new(3);
         assert_eq!(decoder.feed(b"abcdef\r\n.\r\n"), 11);
@@ -164,7 +155,7 @@ mod tests {
             let mut decoder = DataDecoder::new(1_000);
             let at = at.min(input.len());
             let mut fed = decoder.feed(&input[..at]);
-            fed += decoder.feed(&input[at..]);
+            fed += decoder.feed(&input[fed..]);
             prop_assert_eq!(fed, used);
             prop_assert_eq!(decoder.into_message().unwrap(), whole);
         }

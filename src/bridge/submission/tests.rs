@@ -55,6 +55,19 @@ async fn refusals_have_their_codes() {
     );
 }
 
+/// Programs forget a saved password when they see that code.
+#[tokio::test]
+async fn only_a_wrong_local_password_is_called_one() {
+    let mailbox = Arc::new(MemoryMailbox::new());
+    let heard = say(
+        &mailbox,
+        "EHLO me\r\nAUTH PLAIN AG9sZAB4\r\nAUTH PLAIN AG9mZgB4\r\n",
+    )
+    .await;
+    assert!(heard.contains("\r\n534 5.7.9 "), "{heard}");
+    assert!(heard.contains("\r\n525 5.7.13 "), "{heard}");
+}
+
 #[tokio::test]
 async fn a_pipelined_transaction_arrives_without_its_stuffing() {
     let mailbox = Arc::new(MemoryMailbox::new());

@@ -1,7 +1,8 @@
 //! The real proxy in front of the embedded provider: the service that `run` starts, with a configuration made here.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::config::runtime::{
     Account, AccountAuth, Accounts, Config, Endpoint, KeySource, Limits, Listener, ListenerTls,
     LogSettings, SecretSource, SignInSettings, StoreSettings, Trust,
 };
+use crate::net;
 use crate::protocol::{Protocol, TlsMode};
 use crate::relay::{Service, ServiceError};
 use crate::secret::Secret;
@@ -54,11 +56,20 @@ impl Proxy {
     /// Listens on `ports`, or the next free ones; 0 is any.
     pub(super) async fn start(provider: &Provider, ports: Ports) -> Result<Self, ProxyError> {
         let folder = Folder::make().map_err(ProxyError::Folder)?;
-        let config = Arc::new(config(provider, &folder, ports)?);
-        let store = Store::open(&config.store).await?;
+        let files = Files::write(provider, &folder).map_err(ProxyError::Folder)?;
+        let store = Store::open(&store_settings(&folder)).await?;
         let local_password = add_generated(&store, Provider::USER, "demo").await?;
         let authenticator = Arc::new(Authenticator::new(store.clone()));
-        let service = Service::start(config, authenticator).map_err(first)?;
+        let mut attempts = 1..ATTEMPTS;
+        let service = loop {
+            let config = Arc::new(config(provider, &folder, &files, ports)?);
+            match Service::start(config, Arc::clone(&authenticator)) {
+                Ok(service) => break service,
+                // Somebody took a port between the look and the start: another demo, most likely.
+                Err(errors) if attempts.next().is_some() && errors.iter().all(in_use) => {}
+                Err(errors) => return Err(first(errors)),
+            }
+        };
         Ok(Self {
             service,
             store,
@@ -81,10 +92,34 @@ impl Proxy {
     }
 }
 
-fn config(provider: &Provider, folder: &Folder, ports: Ports) -> Result<Config, ProxyError> {
-    let write = |name, bytes: &[u8]| folder.write(name, bytes).map_err(ProxyError::Folder);
-    let trust = Trust::CaFile(write("ca.pem", provider.ca_pem().as_bytes())?);
-    let password = write("app-password", provider.app_password().expose())?;
+/// What the proxy has to know of the provider, as files.
+struct Files {
+    ca: PathBuf,
+    app_password: PathBuf,
+}
+
+impl Files {
+    fn write(provider: &Provider, folder: &Folder) -> std::io::Result<Self> {
+        Ok(Self {
+            ca: folder.write("ca.pem", provider.ca_pem().as_bytes())?,
+            app_password: folder.write("app-password", provider.app_password().expose())?,
+        })
+    }
+}
+
+fn store_settings(folder: &Folder) -> StoreSettings {
+    StoreSettings {
+        url: format!("sqlite:{}", folder.path().join("store.db").display()),
+        key: KeySource::File(folder.path().join("store.key")),
+    }
+}
+
+fn config(
+    provider: &Provider,
+    folder: &Folder,
+    files: &Files,
+    ports: Ports,
+) -> Result<Config, ProxyError> {
     let mut listeners = Vec::new();
     for (protocol, port) in ports {
         listeners.push(Listener {
@@ -97,11 +132,8 @@ fn config(provider: &Provider, folder: &Folder, ports: Ports) -> Result<Config, 
     }
     Ok(Config {
         listeners,
-        accounts: Accounts::new(vec![account(provider, &trust, password)]),
-        store: StoreSettings {
-            url: format!("sqlite:{}", folder.path().join("store.db").display()),
-            key: KeySource::File(folder.path().join("store.key")),
-        },
+        accounts: Accounts::new(vec![account(provider, files)]),
+        store: store_settings(folder),
         state_dir: folder.path().to_owned(),
         host: Provider::HOST.to_owned(),
         sign_in: SignInSettings::default(),
@@ -119,19 +151,19 @@ fn config(provider: &Provider, folder: &Folder, ports: Ports) -> Result<Config, 
     })
 }
 
-fn account(provider: &Provider, trust: &Trust, password: PathBuf) -> Account {
+fn account(provider: &Provider, files: &Files) -> Account {
     let endpoint = |protocol| Endpoint {
         host: Provider::HOST.to_owned(),
         port: provider.port(protocol),
         tls: TlsMode::Implicit,
-        trust: trust.clone(),
+        trust: Trust::CaFile(files.ca.clone()),
         user: Provider::USER.to_owned(),
     };
     Account {
         address: Provider::USER.to_owned(),
         login_names: Vec::new(),
         provider: "custom".to_owned(),
-        auth: AccountAuth::Password(SecretSource::File(password)),
+        auth: AccountAuth::Password(SecretSource::File(files.app_password.clone())),
         endpoints: Protocol::ALL
             .map(|protocol| (protocol, endpoint(protocol)))
             .into_iter()
@@ -139,12 +171,16 @@ fn account(provider: &Provider, trust: &Trust, password: PathBuf) -> Account {
     }
 }
 
-/// The first port from `from` on that nobody listens on. Somebody may take it before we do; the service then says so.
+/// The first port from `from` on that nobody listens on.
 fn free_from(from: u16) -> Result<SocketAddr, ProxyError> {
     (from..=from.saturating_add(PORTS_TRIED))
         .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-        .find(|address| TcpListener::bind(address).is_ok())
+        .find(|address| net::probe(*address).is_ok())
         .ok_or(ProxyError::Ports { from })
+}
+
+fn in_use(error: &ServiceError) -> bool {
+    error.source.io_kind() == Some(ErrorKind::AddrInUse)
 }
 
 /// One reason is enough here.
@@ -167,3 +203,6 @@ pub(super) const PORTS: Ports = [
 
 /// Ports tried after the first; the three ranges do not meet within it.
 const PORTS_TRIED: u16 = 30;
+
+/// Starts tried when others take the ports that were free a moment ago; each finds another one.
+const ATTEMPTS: usize = 5;

@@ -9,6 +9,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::super::fault::Fault;
+use crate::secret::Audience;
 
 /// What is known of the files looked at so far.
 #[derive(Default)]
@@ -17,8 +18,10 @@ pub(in super::super) struct Files(HashMap<(PathBuf, Holds), Option<Fault>>);
 /// What a file holds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Holds {
-    /// A password, or a private key.
+    /// A password, or the private key of a listener.
     Secret,
+    /// The key of our own store.
+    StoreKey,
     /// Certificates in PEM.
     Certificates,
 }
@@ -32,43 +35,45 @@ impl Files {
 }
 
 fn look(path: &Path, holds: Holds) -> Option<Fault> {
-    let unreadable = |error: std::io::Error| Fault::UnreadableFile {
-        path: path.to_owned(),
-        why: error.kind().to_string(),
+    let unreadable = |error: std::io::Error| {
+        Some(Fault::UnreadableFile {
+            path: path.to_owned(),
+            why: error.kind(),
+        })
     };
     match holds {
-        Holds::Secret => match fs::File::open(path).and_then(|file| file.metadata()) {
-            Ok(metadata) if !metadata.is_file() => Some(Fault::NotAFile(path.to_owned())),
-            Ok(metadata) => open_to_others(path, &metadata),
-            Err(error) => Some(unreadable(error)),
-        },
+        Holds::Secret => look_at_secret(path, Audience::Group).unwrap_or_else(unreadable),
+        Holds::StoreKey => look_at_secret(path, Audience::Owner).unwrap_or_else(unreadable),
         Holds::Certificates => match fs::read(path) {
             Ok(pem) => {
                 let found = CertificateDer::from_pem_slice(&pem).is_ok();
                 (!found).then(|| Fault::NoCertificate(path.to_owned()))
             }
-            Err(error) => Some(unreadable(error)),
+            Err(error) => unreadable(error),
         },
     }
 }
 
-/// Others get nothing at all; the group may read, since a service often shares a group with who writes its secrets, but
-/// not write.
+fn look_at_secret(path: &Path, audience: Audience) -> std::io::Result<Option<Fault>> {
+    let metadata = fs::File::open(path)?.metadata()?;
+    if !metadata.is_file() {
+        return Ok(Some(Fault::NotAFile(path.to_owned())));
+    }
+    Ok(open_beyond(audience, path, &metadata))
+}
+
 #[cfg(unix)]
-fn open_to_others(path: &Path, metadata: &fs::Metadata) -> Option<Fault> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = metadata.permissions().mode() & 0o777;
-    (mode & FORBIDDEN != 0).then(|| Fault::OpenToOthers {
+fn open_beyond(audience: Audience, path: &Path, metadata: &fs::Metadata) -> Option<Fault> {
+    let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777;
+    audience.is_exceeded_by(mode).then(|| Fault::OpenToOthers {
         path: path.to_owned(),
         mode,
+        audience,
     })
 }
 
 /// Elsewhere access is no matter of mode bits.
 #[cfg(not(unix))]
-fn open_to_others(_: &Path, _: &fs::Metadata) -> Option<Fault> {
+fn open_beyond(_: Audience, _: &Path, _: &fs::Metadata) -> Option<Fault> {
     None
 }
-
-#[cfg(unix)]
-const FORBIDDEN: u32 = 0o037;

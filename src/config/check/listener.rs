@@ -14,16 +14,22 @@ use super::super::read::read;
 use super::super::runtime::{CertificateFiles, Listener, ListenerTls, Pin};
 use super::Check;
 use super::files::Holds;
+use super::ports::Written;
 use crate::protocol::Protocol;
 
 /// Reads and checks every entry. With each listener comes where it is written.
 pub(in super::super) fn listeners(
     entries: Vec<Value>,
     check: &mut Check<'_>,
-) -> Vec<(Listener, Place)> {
+) -> Vec<(Listener, Written)> {
     let listeners = if entries.is_empty() {
-        let unwritten = |listener| (listener, Place::Default);
-        defaults().map(unwritten).collect()
+        let unwritten = Written {
+            place: Place::Default,
+            key: KeyPath::dotted("listener"),
+        };
+        defaults()
+            .map(|listener| (listener, unwritten.clone()))
+            .collect()
     } else {
         written(entries, check)
     };
@@ -32,7 +38,7 @@ pub(in super::super) fn listeners(
 }
 
 /// An upstream that is one of our own listeners would call us without end.
-fn no_loop(listeners: &[(Listener, Place)], check: &mut Check<'_>) {
+fn no_loop(listeners: &[(Listener, Written)], check: &mut Check<'_>) {
     for (key, port) in std::mem::take(&mut check.loopback_upstreams) {
         let ours = |address: &SocketAddr| {
             address.port() == port && (address.ip().is_loopback() || address.ip().is_unspecified())
@@ -46,7 +52,7 @@ fn no_loop(listeners: &[(Listener, Place)], check: &mut Check<'_>) {
     }
 }
 
-fn written(entries: Vec<Value>, check: &mut Check<'_>) -> Vec<(Listener, Place)> {
+fn written(entries: Vec<Value>, check: &mut Check<'_>) -> Vec<(Listener, Written)> {
     let mut taken = HashMap::new();
     let mut listeners = Vec::new();
     for (index, entry) in entries.into_iter().enumerate() {
@@ -54,12 +60,14 @@ fn written(entries: Vec<Value>, check: &mut Check<'_>) -> Vec<(Listener, Place)>
         let Some(entry) = read::<ListenerEntry>(entry, &at, &mut check.report) else {
             continue;
         };
-        let place = check.report.sources().place(&at);
+        let key = address_key(&entry, &at);
+        let place = check.report.sources().place(&key);
+        let written = Written { place, key };
         for listener in listener(&entry, &at, check) {
             if let Some(fault) = overlap(&mut taken, listener.address) {
-                check.report.add(&address_key(&entry, &at), fault);
+                check.report.add(&written.key, fault);
             }
-            listeners.push((listener, place.clone()));
+            listeners.push((listener, written.clone()));
         }
     }
     listeners

@@ -86,7 +86,7 @@ fn key(
     };
     let fault = match &source {
         // Made on first use.
-        KeySource::File(path) if path.exists() => check.files.check(path, Holds::Secret),
+        KeySource::File(path) if path.exists() => check.files.check(path, Holds::StoreKey),
         KeySource::SystemdCredential(name) if check.for_service => credential(name, check),
         _ => None,
     };

@@ -1,5 +1,8 @@
 //! The parts of a fault's sentence that are not always there.
 
+use std::io;
+use std::net::SocketAddr;
+
 pub(super) fn did_you_mean(nearest: Option<&str>, known: &str) -> String {
     match nearest {
         Some(nearest) => format!("did you mean `{nearest}`?"),
@@ -40,5 +43,48 @@ pub(super) fn device_hint(flow: &str) -> &'static str {
         "; a machine without a browser signs in by `mailsluice sign-in --paste`"
     } else {
         ""
+    }
+}
+
+/// What the system said, as a person would.
+pub(super) fn in_words(kind: io::ErrorKind) -> String {
+    match kind {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "this user may not read it".to_owned(),
+        kind => kind.to_string(),
+    }
+}
+
+/// "this is", "this and that are".
+pub(super) fn are(addresses: &[SocketAddr]) -> String {
+    let names: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+    match names.as_slice() {
+        [.., last] if names.len() > 1 => {
+            let others = names.len() - 1;
+            format!(
+                "{} and {last} are",
+                names.get(..others).unwrap_or_default().join(", ")
+            )
+        }
+        names => format!("{} is", names.join("")),
+    }
+}
+
+pub(super) fn cannot_listen(trouble: io::ErrorKind, by_default: bool) -> String {
+    let elsewhere = if by_default {
+        "write [[listener]] entries with other ports"
+    } else {
+        "choose another port"
+    };
+    match trouble {
+        io::ErrorKind::AddrInUse => format!("in use by another program: stop it, or {elsewhere}"),
+        io::ErrorKind::PermissionDenied => {
+            "not for this user to open: choose a port above 1023, or grant CAP_NET_BIND_SERVICE"
+                .to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "no address of this machine: write one that is, such as 127.0.0.1".to_owned()
+        }
+        other => format!("not to be opened ({other}): {elsewhere}"),
     }
 }

@@ -4,8 +4,6 @@
 //! anything parses it, so octets of a literal can never be taken for a command. It may hold a password and is a
 //! [`Secret`]. After login [`super::watch`] frames by itself, without keeping anything; it shares [`announced`] only.
 
-use zeroize::Zeroizing;
-
 use crate::proto::lines::{Line, Lines};
 use crate::secret::Secret;
 
@@ -21,11 +19,11 @@ pub enum Frame {
 }
 
 /// Cuts the client's bytes into commands, before login.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Frames {
     lines: Lines,
     /// The command so far.
-    frame: Zeroizing<Vec<u8>>,
+    frame: Secret,
     literals: usize,
     literal_octets: usize,
     /// Octets of the literal that comes next.
@@ -43,21 +41,26 @@ impl Frames {
         loop {
             if let Some(octets) = self.awaited {
                 let literal = self.lines.take(octets)?;
-                self.frame.extend_from_slice(&literal);
+                self.frame.append(literal.expose());
                 self.awaited = None;
             }
-            let said = self.frame.len().saturating_sub(self.literal_octets);
+            let said = self
+                .frame
+                .expose()
+                .len()
+                .saturating_sub(self.literal_octets);
             let Line::Complete(line) = self.lines.next(COMMAND_MAX.saturating_sub(said))? else {
                 return Some(Frame::TooLong);
             };
-            self.frame.extend_from_slice(&line);
-            let Some(literal) = announced(&line).filter(|literal| literal.starts_argument) else {
+            let line = line.expose();
+            self.frame.append(line);
+            let Some(literal) = announced(line).filter(|literal| literal.starts_argument) else {
                 return Some(Frame::Command(self.finish()));
             };
             if !self.admit(&literal) {
                 return Some(Frame::TooLong);
             }
-            self.frame.extend_from_slice(b"\r\n");
+            self.frame.append(b"\r\n");
             if literal.synchronising {
                 return Some(Frame::Continue);
             }
@@ -97,16 +100,7 @@ impl Frames {
     fn finish(&mut self) -> Secret {
         self.literals = 0;
         self.literal_octets = 0;
-        Secret::new(std::mem::take(&mut *self.frame))
-    }
-}
-
-impl std::fmt::Debug for Frames {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Never the bytes: a password may be among them.
-        f.debug_struct("Frames")
-            .field("lines", &self.lines)
-            .finish_non_exhaustive()
+        std::mem::take(&mut self.frame)
     }
 }
 

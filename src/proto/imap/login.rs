@@ -151,7 +151,7 @@ impl ImapLogin {
                 State::ExpectResponse { tag, exchange } => {
                     match self.frames.next_line(sasl::SASL_LINE_MAX) {
                         Some(Line::Complete(line)) => {
-                            self.on_response(tag, exchange, &line, actions);
+                            self.on_response(tag, exchange, line.expose(), actions);
                         }
                         Some(Line::TooLong) => self.bad(&tag, "Response too long", actions),
                         None => {

@@ -146,12 +146,13 @@ impl ImapUpstream {
                 let words = "The mail provider sent an over-long line";
                 return self.fail(Cause::Unavailable, words, b"", actions);
             };
+            let line = line.expose();
             self.seen.lines += 1;
             self.seen.octets = self.seen.octets.saturating_add(line.len());
             if std::mem::take(&mut self.continued) {
-                self.on_data(&line);
+                self.on_data(line);
             } else {
-                self.on_line(&line, actions);
+                self.on_line(line, actions);
             }
         }
     }
@@ -326,6 +327,7 @@ impl ImapUpstream {
     }
 
     fn fail(&mut self, cause: Cause, ours: &str, theirs: &[u8], actions: &mut Vec<UpstreamAction>) {
+        let theirs = self.settings.quotable(theirs);
         let refusal = Refusal::quoting(cause, self.phase(), ours, theirs);
         self.state = State::Done;
         actions.push(UpstreamAction::Fail(refusal));

@@ -342,6 +342,44 @@ mod tests {
     }
 
     #[test]
+    fn a_literal_behind_anything_is_left_to_the_upstream_to_take() {
+        let message = "b IDLE\r\nc COMPRESS DEFLATE\r\n\r\n";
+        let mut session = Session::new(None);
+        session
+            .arrive(Leg::Client, b"a APPEND x (\\Seen){28}\r\n")
+            .unwrap();
+        assert!(!session.watch.reads(Leg::Client));
+        session.arrive(Leg::Upstream, b"+ go\r\n").unwrap();
+        session.arrive(Leg::Client, message.as_bytes()).unwrap();
+        assert_eq!(
+            session.said(Leg::Upstream),
+            format!("a APPEND x (\\Seen){{28}}\r\n{message}")
+        );
+        // One that takes it for a word answers, and the next command is one.
+        let mut session = Session::new(None);
+        session
+            .arrive(Leg::Client, b"a SEARCH TEXT x{4}\r\nb COMPRESS DEFLATE\r\n")
+            .unwrap();
+        session.arrive(Leg::Upstream, b"a OK none\r\n").unwrap();
+        assert_eq!(
+            session.said(Leg::Upstream),
+            "a SEARCH TEXT x{4}\r\nb XREFUSED\r\n"
+        );
+    }
+
+    #[test]
+    fn an_upstream_that_did_not_say_whether_it_takes_literals_at_once_is_asked() {
+        let mut session = Session::new(None);
+        session
+            .arrive(Leg::Client, b"a APPEND x {5+}\r\nhello\r\n")
+            .unwrap();
+        assert_eq!(session.said(Leg::Upstream), "a APPEND x {5}\r\n");
+        session.arrive(Leg::Upstream, b"+ go\r\n").unwrap();
+        assert_eq!(session.said(Leg::Upstream), "a APPEND x {5}\r\nhello\r\n");
+        assert_eq!(session.said(Leg::Client), "");
+    }
+
+    #[test]
     fn farewell_stands_only_between_responses() {
         let farewell = |text: &[u8]| {
             let mut session = Session::new(None);
@@ -453,7 +491,7 @@ mod tests {
             let body = parts.concat();
             let fetch = [format!("* 1 FETCH (BODY[] {{{}}}\r\n", body.len()).as_bytes(), &body, b")\r\n"].concat();
             let append = [format!("a APPEND x {{{}+}}\r\n", body.len()).as_bytes(), &body, b"\r\n"].concat();
-            let mut session = Session::new(None);
+            let mut session = Session::new(Some("IMAP4rev1 LITERAL-"));
             for chunk in fetch.chunks(size) {
                 session.arrive(Leg::Upstream, chunk).unwrap();
             }

@@ -184,12 +184,13 @@ impl Pop3Login {
                     self.mistake("-ERR Line too long\r\n", actions);
                 }
                 Some(Line::Complete(line)) => {
+                    let line = line.expose();
                     match std::mem::replace(&mut self.state, State::READY) {
-                        State::ExpectCommand { user } => self.command(&line, user, actions),
-                        State::ExpectPlain => self.plain(&line, actions),
-                        State::ExpectLoginName => self.login_name(&line, actions),
+                        State::ExpectCommand { user } => self.command(line, user, actions),
+                        State::ExpectPlain => self.plain(line, actions),
+                        State::ExpectLoginName => self.login_name(line, actions),
                         State::ExpectLoginPassword { name } => {
-                            self.login_password(&name, &line, actions);
+                            self.login_password(&name, line, actions);
                         }
                         waiting => self.state = waiting,
                     }
@@ -205,7 +206,7 @@ impl Pop3Login {
             && begins_tls(self.lines.peek())
     }
 
-    fn command(&mut self, line: &Bytes, user: Option<Bytes>, actions: &mut Vec<LoginAction>) {
+    fn command(&mut self, line: &[u8], user: Option<Bytes>, actions: &mut Vec<LoginAction>) {
         if begins_tls(line) {
             return self.end(CloseReason::NotThisProtocol, actions);
         }
@@ -224,7 +225,7 @@ impl Pop3Login {
             }
             Verb::User => {
                 say(actions, "+OK\r\n");
-                let user = Some(line.slice_ref(command.trimmed()));
+                let user = Some(Bytes::copy_from_slice(command.trimmed()));
                 self.state = State::ExpectCommand { user };
             }
             Verb::Pass => self.pass(user, command.argument, actions),

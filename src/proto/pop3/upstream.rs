@@ -138,17 +138,17 @@ impl Pop3Upstream {
                 Some(Line::TooLong) => {
                     return Err(self.broken("The mail provider sent an over-long line"));
                 }
-                Some(Line::Complete(line)) => self.line(&line, actions)?,
+                Some(Line::Complete(line)) => self.line(line.expose(), actions)?,
             }
         }
         Ok(())
     }
 
-    fn line(&mut self, line: &Bytes, actions: &mut Vec<UpstreamAction>) -> Result<(), Refusal> {
+    fn line(&mut self, line: &[u8], actions: &mut Vec<UpstreamAction>) -> Result<(), Refusal> {
         if let State::ExpectCapa { when, list } = &mut self.state
             && let Some(list) = list
         {
-            let (when, ended) = (*when, line.as_ref() == b".");
+            let (when, ended) = (*when, line == b".");
             if ended {
                 let list = std::mem::take(list);
                 return self.capa(when, Some(list), actions);
@@ -342,7 +342,8 @@ impl Pop3Upstream {
             Cause::WrongPassword => "The mail provider refused the password",
             _ => "The mail provider refused the login",
         };
-        Refusal::quoting(cause, self.phase(), ours, response.text)
+        let theirs = self.settings.quotable(response.text);
+        Refusal::quoting(cause, self.phase(), ours, theirs)
     }
 }
 

@@ -182,7 +182,7 @@ impl<'a> Reply<'a> {
 /// Why a login failed, in SMTP's words: PROTOCOL table B.6.
 ///
 /// A client that is told 535 asks for the password again and forgets the saved one, so it stands only where that is
-/// right, and where an administrator must act and trying again cannot help. RFC 4954 section 6 lists the codes.
+/// right. RFC 4954 section 6 lists the codes; 525 for an account that an administrator must switch on is of RFC 5248.
 pub fn refusal(refusal: &Refusal) -> Bytes {
     let code = match refusal.cause {
         Cause::WrongPassword => "535 5.7.8",
@@ -194,7 +194,7 @@ pub fn refusal(refusal: &Refusal) -> Bytes {
         | Cause::UpstreamPolicy
         | Cause::LimitReached
         | Cause::InUse => "454 4.7.0",
-        Cause::ContactAdmin => "535 5.7.13",
+        Cause::ContactAdmin => "525 5.7.13",
         Cause::PasswordExpired => "534 5.7.9",
         Cause::ProtocolOff => "550 5.7.1",
         Cause::ServerBug => "451 4.3.5",
@@ -326,14 +326,14 @@ mod tests {
     }
 
     #[test]
-    fn only_a_wrong_password_or_an_administrator_gives_535() {
+    fn only_a_wrong_password_gives_535() {
         let of = |cause| {
             let text = refusal(&Refusal::new(cause, "test", "Gr\u{fc}\u{df}e\r\n."));
             String::from_utf8_lossy(&text).into_owned()
         };
         assert_eq!(of(Cause::WrongPassword), "535 5.7.8 Gr??e??.\r\n");
         assert_eq!(of(Cause::CredentialRejected), "454 4.7.0 Gr??e??.\r\n");
-        assert!(of(Cause::ContactAdmin).starts_with("535 5.7.13 "));
+        assert!(of(Cause::ContactAdmin).starts_with("525 5.7.13 "));
         assert!(of(Cause::ServerBug).starts_with("451 4.3.5 "));
         assert!(of(Cause::Shutdown).starts_with("421 4.3.2 "));
     }

@@ -2,9 +2,10 @@
 //! message is what we read as its end (SMTP smuggling, VU#302671).
 //!
 //! - Only `CRLF . CRLF` ends a message (RFC 5321 section 4.1.1.4). The CRLF of the DATA line counts as its first.
-//! - A leading dot is taken away only behind a CRLF (section 4.5.2). Behind a bare CR or LF it is content. Clients that
-//!   stuff behind a bare LF too (curl 7.88 does) get one dot too many there; taking it away would lose one from those that
-//!   do not, and a loss is worse.
+//! - A leading dot is taken away behind a CRLF (section 4.5.2). Behind a bare CR or LF two dots are a stuffed one:
+//!   clients that send bare LF and stuff there (curl 7.88 does) mean one, and servers that take a bare LF for a line end,
+//!   such as Postfix, read one. A single dot there is content: a client that stuffs does not send it, and one that does
+//!   not would lose it.
 //! - A bare LF or CR becomes CRLF, since section 2.3.8 lets neither through and old devices and scripts send them;
 //!   refusing would lose their mail. One stray CR before a CRLF is dropped, as Postfix does: the line was ended twice by
 //!   a text-mode conversion, and an empty line there would cut the header in two.
@@ -25,7 +26,7 @@ use crate::protocol::Leg;
 pub enum Data {
     /// At the start of a line whose predecessor ended in CRLF: a dot here is a stuffed one or the end.
     AfterCrlf,
-    /// At the start of a line made by a bare CR or LF: a dot here is content.
+    /// At the start of a line made by a bare CR or LF: two dots here are a stuffed one, a single one is content.
     AfterBare,
     /// Within a line.
     Within,
@@ -116,8 +117,10 @@ fn after_crlf(rest: &[u8]) -> Option<Step> {
 }
 
 fn after_bare(rest: &[u8]) -> Option<Step> {
-    match rest.first()? {
-        b'.' => Some(replace(0, 0, ".", Data::Within)),
+    match rest {
+        [] | [b'.'] => None,
+        [b'.', b'.', ..] => Some(pass(2, Data::Within)),
+        [b'.', ..] => Some(replace(0, 0, ".", Data::Within)),
         _ => Some(pass(0, Data::Within)),
     }
 }

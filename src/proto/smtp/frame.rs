@@ -2,13 +2,13 @@
 //!
 //! The message after DATA is no frame; it streams through [`super::data`].
 
-use bytes::Bytes;
 use memchr::memchr;
 
 use super::codec::{ReplyLine, reply_line};
 use crate::proto::dialogue::HOLD_MAX;
 use crate::proto::lines::{Line, Lines};
 use crate::proto::sasl::SASL_LINE_MAX;
+use crate::secret::Secret;
 
 /// The longest command line without its CRLF.
 ///
@@ -23,10 +23,10 @@ pub const REPLY_LINES_MAX: usize = 128;
 pub const REPLY_MAX: usize = HOLD_MAX;
 
 /// One line of the client's where a command is expected.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum CommandLine {
     /// Without its line end.
-    Complete(Bytes),
+    Complete(Secret),
     /// Longer than any command but AUTH may be.
     TooLong,
     /// Longer than even AUTH with an initial response may be (RFC 4954 section 4).
@@ -37,7 +37,9 @@ pub enum CommandLine {
 pub fn command_line(lines: &mut Lines) -> Option<CommandLine> {
     Some(match lines.next(SASL_LINE_MAX)? {
         Line::TooLong => CommandLine::AuthTooLong,
-        Line::Complete(line) if line.len() > COMMAND_LINE_MAX && !is_auth(&line) => {
+        Line::Complete(line)
+            if line.expose().len() > COMMAND_LINE_MAX && !is_auth(line.expose()) =>
+        {
             CommandLine::TooLong
         }
         Line::Complete(line) => CommandLine::Complete(line),
@@ -133,12 +135,12 @@ mod tests {
         let is_complete =
             |line: &str| matches!(framed(line.as_bytes()), Some(CommandLine::Complete(_)));
         assert!(is_complete(&format!("{long}\r\n")));
-        assert!(framed(format!("{long}x\r\n").as_bytes()) == Some(CommandLine::TooLong));
+        let too_long = framed(format!("{long}x\r\n").as_bytes());
+        assert!(matches!(too_long, Some(CommandLine::TooLong)));
         assert!(is_complete(&format!("auth PLAIN {long}\r\n")));
         let longer = "x".repeat(SASL_LINE_MAX);
-        assert!(
-            framed(format!("AUTH PLAIN {longer}\r\n").as_bytes()) == Some(CommandLine::AuthTooLong)
-        );
+        let too_long = framed(format!("AUTH PLAIN {longer}\r\n").as_bytes());
+        assert!(matches!(too_long, Some(CommandLine::AuthTooLong)));
     }
 
     #[test]

@@ -184,7 +184,7 @@ impl SmtpLogin {
         };
         self.spoken = true;
         match line {
-            CommandLine::Complete(line) => match command(&line) {
+            CommandLine::Complete(line) => match command(line.expose()) {
                 Ok(command) => self.command(command, actions),
                 Err(bad) => self.error(bad.reply(), actions),
             },

@@ -159,7 +159,7 @@ impl SmtpUpstream {
                 self.fail_with(refusal, actions);
             }
             _ => {
-                let refusal = refused(reply, self.phase(), self.settings.passthrough);
+                let refusal = refused(reply, self.phase(), &self.settings);
                 self.fail_with(refusal, actions);
             }
         }

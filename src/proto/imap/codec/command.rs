@@ -1,7 +1,5 @@
 //! The commands a client may send before login. Everything else is [`Request::Other`] and not looked into.
 
-use std::borrow::Cow;
-
 use nom::branch::alt;
 use nom::bytes::complete::{tag_no_case, take_while1};
 use nom::character::complete::{char, crlf, space0, space1, u32};
@@ -64,8 +62,22 @@ pub enum Mechanism {
     Other,
 }
 
-/// The value of an astring: borrowed from the frame, or unescaped.
-type Text<'a> = Cow<'a, [u8]>;
+/// The value of an astring, which may be a password.
+#[derive(Clone)]
+enum Text<'a> {
+    /// As it stands in the frame.
+    Plain(&'a [u8]),
+    Unescaped(Secret),
+}
+
+impl Text<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Plain(bytes) => bytes,
+            Self::Unescaped(secret) => secret.expose(),
+        }
+    }
+}
 
 /// A command that is none.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -113,8 +125,8 @@ fn login(input: &[u8]) -> IResult<&[u8], Request> {
     let (input, (user, password)) =
         alt((credentials, quirk_one_literal, quirk_unquoted)).parse(input)?;
     let request = Request::Login {
-        user: user.into_owned(),
-        password: Secret::new(password.into_owned()),
+        user: user.bytes().to_vec(),
+        password: Secret::new(password.bytes().to_vec()),
     };
     Ok((input, request))
 }
@@ -144,9 +156,9 @@ fn quirk_unquoted(input: &[u8]) -> IResult<&[u8], (Text<'_>, Text<'_>)> {
         take_while1(|b: u8| b > b' ' && b != 0x7f),
         |word: &[u8]| !matches!(word.first(), Some(b'"' | b'{')),
     );
-    let user = alt((string, map(word, Cow::Borrowed)));
+    let user = alt((string, map(word, Text::Plain)));
     let last = all_consuming(terminated(string, space0));
-    separated_pair(user, space1, alt((last, map(bare, Cow::Borrowed)))).parse(input)
+    separated_pair(user, space1, alt((last, map(bare, Text::Plain)))).parse(input)
 }
 
 /// authenticate = "AUTHENTICATE" SP auth-type [SP (base64 / "=")] (RFC 4959). Two spaces are seen (mox 96774de).
@@ -171,10 +183,10 @@ fn authenticate(input: &[u8]) -> IResult<&[u8], Request> {
 
 /// id-params-list = "(" [string SP nstring *(SP string SP nstring)] ")" / nil, bounded as RFC 2971 section 3.3 says.
 fn id_params_list(input: &[u8]) -> IResult<&[u8], ()> {
-    let field = verify(string, |name: &[u8]| name.len() <= ID_NAME_MAX);
-    let nil = map(tag_no_case("NIL"), |_| Cow::Borrowed(&b""[..]));
-    let data = verify(alt((nil, string)), |value: &[u8]| {
-        value.len() <= ID_VALUE_MAX
+    let field = verify(string, |name: &Text<'_>| name.bytes().len() <= ID_NAME_MAX);
+    let nil = map(tag_no_case("NIL"), |_| Text::Plain(b""));
+    let data = verify(alt((nil, string)), |value: &Text<'_>| {
+        value.bytes().len() <= ID_VALUE_MAX
     });
     let pairs = verify(
         separated_list0(space1, separated_pair(field, space1, data)),
@@ -190,12 +202,12 @@ fn id_params_list(input: &[u8]) -> IResult<&[u8], ()> {
 
 /// astring = 1*ASTRING-CHAR / string
 fn astring(input: &[u8]) -> IResult<&[u8], Text<'_>> {
-    alt((map(take_while1(is_astring_char), Cow::Borrowed), string)).parse(input)
+    alt((map(take_while1(is_astring_char), Text::Plain), string)).parse(input)
 }
 
 /// string = quoted / literal
 fn string(input: &[u8]) -> IResult<&[u8], Text<'_>> {
-    alt((quoted, map(literal, Cow::Borrowed))).parse(input)
+    alt((quoted, map(literal, Text::Plain))).parse(input)
 }
 
 /// quoted = DQUOTE *QUOTED-CHAR DQUOTE; 8-bit characters are let in, since passwords hold them.
@@ -203,20 +215,23 @@ fn string(input: &[u8]) -> IResult<&[u8], Text<'_>> {
 /// quirk: a backslash before anything but `"` and `\` stands for itself (`"DOMAIN\anna"`, 2026).
 fn quoted(input: &[u8]) -> IResult<&[u8], Text<'_>> {
     let (body, _) = char('"').parse(input)?;
-    let mut value = Vec::new();
+    let mut value = Secret::default();
     let mut escaped = false;
     for (at, &byte) in body.iter().enumerate() {
         match byte {
             0 | b'\r' | b'\n' => break,
             b'\\' if !escaped => escaped = true,
             b'"' if !escaped => {
-                return Ok((body.get(at + 1..).unwrap_or_default(), Cow::Owned(value)));
+                return Ok((
+                    body.get(at + 1..).unwrap_or_default(),
+                    Text::Unescaped(value),
+                ));
             }
             _ => {
                 if escaped && !matches!(byte, b'"' | b'\\') {
-                    value.push(b'\\');
+                    value.append(b"\\");
                 }
-                value.push(byte);
+                value.append(&[byte]);
                 escaped = false;
             }
         }

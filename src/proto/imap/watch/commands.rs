@@ -18,7 +18,7 @@ pub(super) struct Commands {
     kind: Kind,
     /// Its tag.
     tag: Vec<u8>,
-    /// The upstream takes no `{n+}`, which we offered before login.
+    /// The upstream takes no `{n+}`, which we offered before login, or has not said that it does.
     synchronises: bool,
     said_logout: bool,
     /// Commands begun and not answered.
@@ -60,7 +60,7 @@ impl Commands {
             state: State::Start,
             kind: Kind::Passed,
             tag: Vec::new(),
-            synchronises: capabilities.is_some_and(|list| !takes_any(list)),
+            synchronises: !capabilities.is_some_and(takes_any),
             said_logout: false,
             unanswered: 0,
         }
@@ -135,20 +135,21 @@ impl Commands {
 
     /// The upstream answered the command `tag`: if that is the one awaited, it wants no literal and does not idle.
     ///
-    /// A command whose literal is missing cannot be `ok`: then a client that uses its tags twice has had its earlier
-    /// command answered, and the literal is still to come.
+    /// A command whose literal is missing cannot be `ok` as long as others are unanswered: then a client that uses its tags
+    /// twice has had its earlier command answered, and the literal is still to come.
     pub(super) fn on_tagged(&mut self, tag: &[u8], ok: bool) {
         self.unanswered = self.unanswered.saturating_sub(1);
         if tag != self.tag {
             return;
         }
+        let over = !ok || self.unanswered == 0;
         match self.state {
             // The client sends its literal in any case; it must not be taken for commands.
-            State::AwaitLiteral { size, ours: true } if !ok => {
+            State::AwaitLiteral { size, ours: true } if over => {
                 self.kind = Kind::Refused;
                 self.state = literal_of(size);
             }
-            State::AwaitLiteral { ours: false, .. } if !ok => self.state = State::Start,
+            State::AwaitLiteral { ours: false, .. } if over => self.state = State::Start,
             State::AwaitIdle => self.state = State::Start,
             _ => {}
         }
@@ -192,12 +193,17 @@ impl Commands {
         };
         let taken = end + 1;
         let line = unread.get(..taken).unwrap_or(unread);
-        let literal = announced(tail(line)).filter(|literal| literal.starts_argument);
+        // Wherever it stands: `(\Seen){5}` is a literal to some servers. If it is none to this one, it says so to `{n}`, and
+        // the octets behind `{n+}` come all the same. They pass as they are; as commands they could be changed.
+        let literal = announced(tail(line));
         self.state = match (self.kind, literal) {
             (Kind::Passed | Kind::Idle, Some(literal)) => {
                 return self.announce(literal, at, line, flow);
             }
-            (Kind::Refused, Some(literal)) if !literal.synchronising => literal_of(literal.size),
+            // Here a password may stand that ends like one, as before login.
+            (Kind::Refused, Some(literal)) if literal.starts_argument && !literal.synchronising => {
+                literal_of(literal.size)
+            }
             // A refused synchronising literal never comes: the client reads BAD instead of the `+`.
             (Kind::Refused | Kind::Passed, _) => State::Start,
             (Kind::Idle, None) => State::AwaitIdle,

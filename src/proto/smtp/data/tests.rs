@@ -40,10 +40,15 @@ fn normalise(text: &[u8]) -> Vec<u8> {
     let framed = [b"\r\n", text].concat();
     let end = memchr::memmem::find(&framed, b"\r\n.\r\n").unwrap();
     let body = &framed[..end + 2];
-    // Transparency first: a dot behind each CRLF goes.
+    // Transparency first: a dot behind each CRLF goes, and one of two behind a bare CR or LF.
     let mut plain = Vec::new();
     for (at, &b) in body.iter().enumerate().skip(2) {
-        if !(b == b'.' && body[..at].ends_with(b"\r\n")) {
+        let stuffed = match &body[..at] {
+            [.., b'\r', b'\n'] => true,
+            [.., b'\r' | b'\n'] => body.get(at + 1) == Some(&b'.'),
+            _ => false,
+        };
+        if !(b == b'.' && stuffed) {
             plain.push(b);
         }
     }
@@ -68,6 +73,13 @@ fn normalise(text: &[u8]) -> Vec<u8> {
         }
     }
     canonical
+}
+
+/// What a client sends that ends its lines with a bare LF and stuffs them: `text` has bare LF only.
+fn stuffed_behind_lf(text: &str) -> String {
+    let lines = text.split_inclusive('\n');
+    let stuffed = lines.map(|line| line.replacen('.', "..", usize::from(line.starts_with('.'))));
+    format!("{}\r\n.\r\n", stuffed.collect::<String>())
 }
 
 /// What a receiver that keeps to RFC 5321 reads.
@@ -103,6 +115,8 @@ fn line_ends_become_crlf_and_dots_are_stuffed_again() {
     for (sent, told) in [
         ("a\nb\rc\r\n.\r\n", "a\r\nb\r\nc\r\n.\r\n"),
         ("a\n.b\r.c\r\n.\r\n", "a\r\n..b\r\n..c\r\n.\r\n"),
+        ("a\n..b\r..c\n.\r\n.\r\n", "a\r\n..b\r\n..c\r\n..\r\n.\r\n"),
+        ("a\n...b\n..\r\n.\r\n", "a\r\n...b\r\n..\r\n.\r\n"),
         (".a\r\n..b\r\n.\r\n", "a\r\n..b\r\n.\r\n"),
         ("a\r\r\nb\r\r\r\n.\r\n", "a\r\nb\r\n\r\n.\r\n"),
         ("a\r\n.\nb\r\n.\r\n", "a\r\n\r\nb\r\n.\r\n"),
@@ -192,6 +206,13 @@ fn troubled() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
+    #[test]
+    fn who_stuffs_behind_a_bare_lf_loses_and_gains_no_dot(text in "[a.\n]{0,30}") {
+        let read = decode(&emit_whole(stuffed_behind_lf(&text).as_bytes()));
+        let meant = format!("{text}\r\n").replace("\r\n", "\n").replace('\n', "\r\n");
+        prop_assert_eq!(String::from_utf8_lossy(&read), meant);
+    }
+
     #[test]
     fn a_receiver_reads_the_normalised_message(text in troubled()) {
         let text = [&text[..], b"\r\n.\r\n"].concat();

@@ -55,7 +55,7 @@ impl SmtpLogin {
             self.error(AUTH_LINE_TOO_LONG, actions);
             return true;
         };
-        match (sasl::decode(&line), state) {
+        match (sasl::decode(line.expose()), state) {
             (Err(error), _) => self.sasl_error(error, actions),
             (Ok(user), State::ExpectUser) => {
                 self.challenge(LOGIN_PASSWORD, State::ExpectPassword { user }, actions);

@@ -1,13 +1,19 @@
 //! What an upstream's refusal means. Providers agree on little beyond the first digit, so the enhanced code decides
 //! where there is one, and the sentence for the person always quotes theirs.
 
+use crate::proto::dialogue::UpstreamSettings;
 use crate::proto::refusal::{Cause, Refusal};
 use crate::proto::smtp::codec::Reply;
 
 /// The refusal that `reply`, which is not what `phase` hoped for, stands for.
-pub(super) fn refused(reply: &Reply<'_>, phase: &'static str, passthrough: bool) -> Refusal {
-    let cause = cause(reply, passthrough);
-    Refusal::quoting(cause, phase, sentence(cause), &reply.text())
+pub(super) fn refused(
+    reply: &Reply<'_>,
+    phase: &'static str,
+    settings: &UpstreamSettings,
+) -> Refusal {
+    let cause = cause(reply, settings.passthrough);
+    let text = reply.text();
+    Refusal::quoting(cause, phase, sentence(cause), settings.quotable(&text))
 }
 
 /// Before AUTH nobody has seen a credential yet, so no code speaks about one.
@@ -101,7 +107,7 @@ mod tests {
     #[test]
     fn only_under_pass_through_is_it_the_clients_password() {
         let reply = Reply::new(535, b"535 5.7.8 No\r\n");
-        assert_eq!(refused(&reply, "p", true).cause, Cause::WrongPassword);
-        assert_eq!(refused(&reply, "p", false).cause, Cause::CredentialRejected);
+        assert_eq!(cause(&reply, true), Cause::WrongPassword);
+        assert_eq!(cause(&reply, false), Cause::CredentialRejected);
     }
 }

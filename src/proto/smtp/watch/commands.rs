@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use memchr::memchr;
 
-use super::queue::Asked;
+use super::queue::{Asked, QUEUE_MAX};
 use super::{Phase, SmtpWatch};
 use crate::proto::dialogue::{Breach, Watch};
 use crate::proto::flow::Flow;
@@ -14,9 +14,12 @@ use crate::proto::smtp::frame::COMMAND_LINE_MAX;
 use crate::protocol::Leg;
 
 impl SmtpWatch {
+    /// At most [`QUEUE_MAX`] commands at a time: what we answer ourselves, EHLO above all, is longer than what it answers,
+    /// and the relay stops when too much of it waits.
     pub(super) fn client(&mut self, input: &[u8], flow: &mut Flow) -> Result<usize, Breach> {
         let mut at = 0;
-        while self.reads(Leg::Client) {
+        let mut commands = 0;
+        while self.reads(Leg::Client) && commands < QUEUE_MAX {
             let rest = input.get(at..).unwrap_or_default();
             let taken = match &mut self.phase {
                 Phase::Message(data) => {
@@ -41,7 +44,10 @@ impl SmtpWatch {
                     }
                     end.map_or(rest.len(), |end| end + 1)
                 }
-                Phase::Commands => self.command_line(rest, flow),
+                Phase::Commands => {
+                    commands += 1;
+                    self.command_line(rest, flow)
+                }
                 _ => rest.len(),
             };
             if taken == 0 {

@@ -211,3 +211,12 @@ fn replies_that_are_due_are_bounded() {
     played.arrive(Leg::Upstream, b"250 OK\r\n");
     assert!(played.told[0].starts_with(b"250 OK\r\n252 "));
 }
+
+#[test]
+fn what_is_answered_here_is_answered_a_piece_at_a_time() {
+    let mut watch = watch(&["PIPELINING"]);
+    let mut flow = Flow::default();
+    let taken = watch.step(Leg::Client, &b"EHLO x\r\n".repeat(8000), &mut flow);
+    assert_eq!(taken, Ok(8 * QUEUE_MAX));
+    assert_eq!(flow.pieces(Leg::Client).len(), QUEUE_MAX);
+}

@@ -1,0 +1,65 @@
+//! Ports that cannot be had, so that this is told with everything else that is wrong and before any port opens.
+//!
+//! Looking is not done here: who loads the configuration says how, and whether it makes sense. It does not while our own
+//! service has the ports.
+
+use std::io;
+use std::net::SocketAddr;
+
+use super::super::fault::Fault;
+use super::super::key::KeyPath;
+use super::super::problem::{Place, Problem};
+use super::super::runtime::Listener;
+use super::Check;
+
+/// Tells why an address cannot be listened on. It opens nothing.
+pub type PortProbe = fn(SocketAddr) -> Result<(), io::ErrorKind>;
+
+/// Where a listener is written: the key of its address, and the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) struct Written {
+    pub(in super::super) place: Place,
+    pub(in super::super) key: KeyPath,
+}
+
+impl Written {
+    /// The problem that `addresses`, which are written here, cannot be listened on.
+    pub(in super::super) fn cannot_listen(
+        &self,
+        addresses: Vec<SocketAddr>,
+        trouble: io::ErrorKind,
+    ) -> Problem {
+        let by_default = self.place == Place::Default;
+        let fault = Fault::CannotListen {
+            addresses,
+            trouble,
+            by_default,
+        };
+        Problem::new(self.place.clone(), &self.key, fault)
+    }
+}
+
+/// Probes every listener; what stands at one key and has one reason is one problem.
+pub(in super::super) fn ports(
+    listeners: &[(Listener, Written)],
+    probe: PortProbe,
+    check: &mut Check<'_>,
+) {
+    let mut troubles: Vec<(&Written, io::ErrorKind, Vec<SocketAddr>)> = Vec::new();
+    for (listener, written) in listeners {
+        let Err(trouble) = probe(listener.address) else {
+            continue;
+        };
+        let same = troubles
+            .iter_mut()
+            .find(|(at, kind, _)| *at == written && *kind == trouble);
+        match same {
+            Some((_, _, addresses)) => addresses.push(listener.address),
+            None => troubles.push((written, trouble, vec![listener.address])),
+        }
+    }
+    let problems = troubles
+        .into_iter()
+        .map(|(written, trouble, addresses)| written.cannot_listen(addresses, trouble));
+    check.report.extend(problems);
+}

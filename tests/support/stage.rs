@@ -1,0 +1,217 @@
+//! What a transcript is played on over sockets: the real service with its store and local password, and a port for the
+//! scripted upstream behind real TLS.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mailsluice::auth::{Authenticator, add_chosen};
+use mailsluice::config::runtime::{
+    Account, AccountAuth, Accounts, CertificateFiles, Config, Endpoint, KeySource, Limits,
+    Listener, ListenerTls, LogSettings, SecretSource, SignInSettings, StoreSettings, Trust,
+};
+use mailsluice::net::{Acceptor, acceptor};
+use mailsluice::proto::dialogue::ClientTls;
+use mailsluice::protocol::Leg;
+use mailsluice::relay::Service;
+use mailsluice::secret::Secret;
+use mailsluice::store::Store;
+use tokio::net::TcpListener;
+
+use super::ends::Ends;
+use super::script::{WRONG_IN_FILE, due};
+use super::transcript::{Expected, Settings, Transcript};
+
+/// What all transcripts of a run share: a folder with a store, certificates and the upstream's password.
+pub(crate) struct House {
+    folder: tempfile::TempDir,
+    store: Store,
+    /// For the transcripts in which nothing is refused: it has seen the local password already.
+    authenticator: Arc<Authenticator>,
+    ends: Ends,
+}
+
+/// One service, and the upstream it knows.
+pub(crate) struct Stage {
+    /// Until somebody drains it.
+    pub(crate) service: Option<Service>,
+    pub(crate) address: SocketAddr,
+    pub(crate) upstream: TcpListener,
+    pub(crate) acceptor: Acceptor,
+    pub(crate) trust: Trust,
+    pub(crate) ends: Ends,
+}
+
+impl House {
+    /// A house in which `anna@example.org` has the local password `wonderland`.
+    pub(crate) async fn build() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ends = Ends::collected();
+        let certificate =
+            rcgen::generate_simple_self_signed([HOST.to_owned()]).expect("a certificate");
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).expect("a file is written");
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("0600");
+        };
+        write("certificate.pem", &certificate.cert.pem());
+        write("key.pem", &certificate.signing_key.serialize_pem());
+        write("app-password", "app-secret");
+        let store = Store::open(&store_settings(folder.path()))
+            .await
+            .expect("a store");
+        add_chosen(&store, ADDRESS, "transcripts", Secret::from("wonderland"))
+            .await
+            .expect("a local password");
+        Self {
+            authenticator: Arc::new(Authenticator::new(store.clone())),
+            store,
+            folder,
+            ends,
+        }
+    }
+
+    /// A service of its own for `transcript`, on free ports.
+    pub(crate) async fn stage(&self, transcript: &Transcript) -> io::Result<Stage> {
+        let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let port = upstream.local_addr()?.port();
+        let settings = &transcript.settings;
+        let config = Arc::new(self.config(settings, account(self, transcript, port)));
+        let authenticator = if is_refused_somewhere(transcript) {
+            Arc::new(Authenticator::new(self.store.clone()))
+        } else {
+            Arc::clone(&self.authenticator)
+        };
+        let service = Service::start(config, authenticator)
+            .map_err(|errors| io::Error::other(format!("{errors:?}")))?;
+        let address = service.overview().addresses().first().map(|(_, it)| *it);
+        Ok(Stage {
+            address: address.ok_or(io::ErrorKind::AddrNotAvailable)?,
+            service: Some(service),
+            upstream,
+            acceptor: acceptor(&self.certificate(), settings.protocol).map_err(io::Error::other)?,
+            trust: self.trust(),
+            ends: self.ends.clone(),
+        })
+    }
+
+    fn config(&self, settings: &Settings, account: Account) -> Config {
+        Config {
+            listeners: vec![Listener {
+                protocol: settings.protocol,
+                address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                tls: match settings.client_tls {
+                    ClientTls::Off => ListenerTls::Off,
+                    ClientTls::Offered => ListenerTls::StartTls(self.certificate()),
+                    ClientTls::Active => ListenerTls::Implicit(self.certificate()),
+                },
+                networks: Vec::new(),
+                pin: None,
+            }],
+            accounts: Accounts::new(vec![account]),
+            store: store_settings(self.folder.path()),
+            state_dir: self.folder.path().to_owned(),
+            sign_in: SignInSettings::default(),
+            host: "sluice.test".to_owned(),
+            limits: Limits {
+                sessions: 100,
+                sessions_per_peer: 100,
+                before_login: BEFORE_LOGIN,
+                login: Duration::from_secs(25),
+                drain: Duration::from_secs(60),
+            },
+            log: LogSettings {
+                filter: "info".to_owned(),
+                json: false,
+            },
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn certificate(&self) -> CertificateFiles {
+        CertificateFiles {
+            certificate: self.path("certificate.pem"),
+            key: self.path("key.pem"),
+        }
+    }
+
+    fn trust(&self) -> Trust {
+        Trust::CaFile(self.path("certificate.pem"))
+    }
+}
+
+fn account(house: &House, transcript: &Transcript, port: u16) -> Account {
+    let Settings {
+        protocol,
+        passthrough,
+        upstream_tls,
+        ..
+    } = transcript.settings;
+    let (user, auth) = if passthrough {
+        (name_said(transcript), AccountAuth::Passthrough)
+    } else {
+        let password = SecretSource::File(house.path("app-password"));
+        (ADDRESS, AccountAuth::Password(password))
+    };
+    let endpoint = Endpoint {
+        host: HOST.to_owned(),
+        port,
+        tls: upstream_tls,
+        trust: house.trust(),
+        user: user.to_owned(),
+    };
+    Account {
+        address: ADDRESS.to_owned(),
+        login_names: NAMES.map(str::to_lowercase).into(),
+        provider: "custom".to_owned(),
+        auth,
+        endpoints: [(protocol, endpoint)].into(),
+    }
+}
+
+/// The name that the file's upstream hears under pass-through. In memory it is what the client said; a service takes
+/// it from the account.
+fn name_said(transcript: &Transcript) -> &'static str {
+    let said = String::from_utf8_lossy(&due(transcript, Leg::Upstream)).into_owned();
+    let heard = NAMES.into_iter().find(|name| said.contains(name));
+    heard.unwrap_or("anna")
+}
+
+/// Failures slow down an account's next logins, and refusals its next tries upstream: such a transcript is alone.
+fn is_refused_somewhere(transcript: &Transcript) -> bool {
+    let expected = transcript.turns.iter().flat_map(|turn| &turn.expected);
+    expected.into_iter().any(|expected| match &expected.what {
+        Expected::Bytes(_, bytes) => String::from_utf8_lossy(bytes).contains(WRONG_IN_FILE),
+        Expected::Outcome(outcome) => outcome.starts_with("upstream failed"),
+    })
+}
+
+fn store_settings(folder: &Path) -> StoreSettings {
+    StoreSettings {
+        url: format!("sqlite:{}", folder.join("state/store.db").display()),
+        key: KeySource::File(folder.join("state/store.key")),
+    }
+}
+
+/// What the upstream is dialled by and certified for: no resolver takes part, and no other address family.
+pub(crate) const HOST: &str = "127.0.0.1";
+
+const ADDRESS: &str = "anna@example.org";
+
+/// Names that clients in pass-through files log in with, the longer ones first.
+const NAMES: [&str; 5] = [
+    "Anna@example.org",
+    "anna@example.org",
+    "DOMAIN\\anna",
+    "an\"na",
+    "anna",
+];
+
+/// PROTOCOL B.7.
+pub(crate) const BEFORE_LOGIN: Duration = Duration::from_secs(60);
