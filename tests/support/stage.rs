@@ -124,8 +124,8 @@ impl House {
             accounts: Accounts::new(vec![account]),
             store: store_settings(self.folder.path()),
             state_dir: self.folder.path().to_owned(),
-            host: "sluice.test".to_owned(),
             sign_in: SignInSettings::default(),
+            host: "sluice.test".to_owned(),
             limits: Limits {
                 sessions: 100,
                 sessions_per_peer: 100,
