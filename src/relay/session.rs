@@ -114,18 +114,19 @@ impl Session {
 
     async fn greet_and_relay(&self, tcp: TcpStream) -> Result<End, End> {
         let client = self.open(tcp).await?;
-        let settings = self.login_settings(&client);
-        let logged_in = self
-            .login(LoginLeg {
-                client,
-                settings: settings.clone(),
-                acceptor: self.listener.acceptor.as_ref(),
-                shutdown: &self.shared.drain,
-                budget: self.config.limits.before_login,
-                refused: self.refused,
-            })
-            .await?;
+        let leg = LoginLeg {
+            settings: self.login_settings(&client),
+            client,
+            acceptor: self.listener.acceptor.as_ref(),
+            shutdown: &self.shared.drain,
+            budget: self.config.limits.before_login,
+            refused: self.refused,
+        };
+        // Boxed: the state of a login is many times that of the relay, which would carry its room for hours.
+        let logged_in = Box::pin(self.login(leg)).await?;
         self.log_login();
+        // Made anew: the client may have started TLS meanwhile (REQUIRETLS asks for it).
+        let settings = self.login_settings(&logged_in.client);
         let Connected {
             stream,
             established,
