@@ -24,6 +24,8 @@ pub(super) struct Slot {
     pub(super) bound: String,
     pub(super) flights: Mutex<HashMap<Audience, Flight>>,
     life: Mutex<Life>,
+    /// Held from the row to the life made of it: what was read before a commit must not be taken over after it.
+    row: tokio::sync::Mutex<()>,
     loaded: AtomicBool,
     /// When each audience was last asked for.
     used: Mutex<HashMap<Audience, Unix>>,
@@ -48,6 +50,7 @@ impl Slot {
             bound: bound(grant),
             flights: Mutex::default(),
             life: Mutex::new(Life::empty(grant.flow.needs_person())),
+            row: tokio::sync::Mutex::default(),
             loaded: AtomicBool::new(false),
             used: Mutex::default(),
             since: now,
@@ -79,6 +82,7 @@ impl Slot {
     /// Takes over what the store has, where another process has changed it.
     pub(super) async fn sync(&self, store: &Store) -> Result<(), StoreError> {
         self.save_unsaved(store).await?;
+        let _row = self.row.lock().await;
         let row = store.grant(&self.name).await?;
         let (generation, kept) = match &row {
             Some(row) => (row.generation, self.decode(row)?),
@@ -106,6 +110,7 @@ impl Slot {
             generation: next.generation(),
             content: self.encode(next.kept())?,
         };
+        let held = self.row.lock().await;
         match store.put_grant(&self.name, after, &row).await {
             Ok(true) => {
                 let mut life = self.life();
@@ -115,6 +120,7 @@ impl Slot {
                 Ok(true)
             }
             Ok(false) => {
+                drop(held);
                 self.life().given_up();
                 self.sync(store).await?;
                 Ok(false)
@@ -126,6 +132,15 @@ impl Slot {
                 Err(error)
             }
         }
+    }
+
+    /// Deletes the row and all that is known of it.
+    pub(super) async fn forget(&self, store: &Store) -> Result<(), StoreError> {
+        let _row = self.row.lock().await;
+        store.delete_grant(&self.name).await?;
+        let mut life = self.life();
+        *life = life.adopt(0, Kept::default());
+        Ok(())
     }
 
     async fn save_unsaved(&self, store: &Store) -> Result<(), StoreError> {
@@ -184,3 +199,53 @@ const IN_USE: Unix = 24 * 60 * 60;
 
 /// Tokens of Microsoft have about 2 KiB, its refresh tokens somewhat less.
 const CONTENT_ROOM: usize = 32 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::runtime::{KeySource, StoreSettings};
+
+    /// Another login looks at the store at any moment. What it read before a commit is older than what is known then.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_was_read_before_a_commit_is_not_taken_over_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = StoreSettings {
+            url: format!("sqlite:{}", folder.path().join("state/store.db").display()),
+            key: KeySource::File(folder.path().join("state/store.key")),
+        };
+        let store = Store::open(&settings).await.unwrap();
+        let slot = Arc::new(Slot {
+            name: "anna@x.org".to_owned(),
+            bound: String::new(),
+            flights: Mutex::default(),
+            life: Mutex::new(Life::empty(true)),
+            row: tokio::sync::Mutex::default(),
+            loaded: AtomicBool::new(false),
+            used: Mutex::default(),
+            since: 0,
+            told_empty: AtomicBool::new(false),
+            unsaved: Mutex::new(None),
+        });
+        let lookers: Vec<_> = (0..4)
+            .map(|_| {
+                let (slot, store) = (Arc::clone(&slot), store.clone());
+                tokio::spawn(async move {
+                    loop {
+                        slot.sync(&store).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        for after in 0..100 {
+            let next = slot.life().adopt(after + 1, Kept::default());
+            assert!(slot.commit(&store, after, next).await.unwrap());
+            tokio::task::yield_now().await;
+            assert_eq!(slot.life().generation(), after + 1);
+        }
+        for looker in lookers {
+            looker.abort();
+        }
+    }
+}

@@ -17,7 +17,7 @@ use super::grants::Issuers;
 use super::refusals;
 use super::sign_in::SignIns;
 use super::slot::{Flight, Slot, bound, locked};
-use crate::auth::token::{ANY, Ask, Audience, Kept, Standing};
+use crate::auth::token::{ANY, Ask, Audience, Standing};
 use crate::config::oauth::Grant;
 use crate::proto::refusal::Refusal;
 use crate::protocol::Protocol;
@@ -202,10 +202,7 @@ impl Tokens {
             (Ok(()), Some(refresh)) => self.core.issuers.revoke(grant, &refresh).await,
             _ => Ok(false),
         };
-        self.core.store.delete_grant(&grant.name).await?;
-        let mut life = slot.life();
-        *life = life.adopt(0, Kept::default());
-        drop(life);
+        slot.forget(&self.core.store).await?;
         revoked.map(|_| ())
     }
 
