@@ -368,16 +368,13 @@ mod tests {
     use crate::protocol::Protocol;
 
     /// What becomes of `script` at an upstream that repeats what it was told last.
-    fn refused(protocol: Protocol, script: &[&str], echo: &str) -> String {
+    fn refused(protocol: Protocol, credential: Credential, script: &[&str], echo: &str) -> String {
         let mut upstream = crate::proto::upstream(
             protocol,
             UpstreamSettings {
                 tls: TlsMode::Implicit,
                 ehlo_name: "h".into(),
-                credential: Credential::Password {
-                    user: "anna".into(),
-                    password: Secret::from("app-secret"),
-                },
+                credential,
                 passthrough: false,
             },
         );
@@ -409,13 +406,58 @@ mod tests {
             (Protocol::Pop3, vec![&*plain, "+ \r\n"], "-ERR unknown: {}"),
             (Protocol::Smtp, vec![smtp], "500 unknown: {}"),
         ] {
-            let shown = refused(protocol, &script, echo);
+            let shown = refused(protocol, password(), &script, echo);
             assert!(
                 !shown.contains("app-secret") && !shown.contains("AGFubmEA"),
                 "{shown}"
             );
         }
-        let shown = refused(Protocol::Imap, &[imap, "+ \r\n"], "m1 NO not today\r\n");
+        let shown = refused(
+            Protocol::Imap,
+            password(),
+            &[imap, "+ \r\n"],
+            "m1 NO not today\r\n",
+        );
         assert!(shown.contains("not today"), "{shown}");
+    }
+
+    #[test]
+    fn an_upstream_that_echoes_the_token_is_not_quoted() {
+        for mechanism in ["XOAUTH2", "OAUTHBEARER"] {
+            let imap = format!("* OK [CAPABILITY IMAP4rev1 AUTH={mechanism}] up\r\n");
+            let pop3 = format!("+OK\r\n+OK\r\nSASL {mechanism}\r\n.\r\n");
+            let smtp = format!("220 x\r\n250-x\r\n250 AUTH {mechanism}\r\n");
+            for (protocol, script, echo) in [
+                (Protocol::Imap, vec![&*imap, "+ \r\n"], "m1 NO what is {}"),
+                (Protocol::Imap, vec![&*imap, "+ \r\n"], "m1 NO T0KEN?\r\n"),
+                (Protocol::Pop3, vec![&*pop3, "+ \r\n"], "-ERR what is {}"),
+                (Protocol::Smtp, vec![&*smtp], "500 what is {}"),
+                (Protocol::Smtp, vec![&*smtp], "535 VDBLRU4= is over\r\n"),
+            ] {
+                let shown = refused(protocol, bearer(), &script, echo);
+                let quoted = ["what is", "T0KEN", "is over"];
+                assert!(
+                    !quoted.iter().any(|words| shown.contains(words)),
+                    "{mechanism}: {shown}"
+                );
+            }
+        }
+    }
+
+    fn password() -> Credential {
+        Credential::Password {
+            user: "anna".into(),
+            password: Secret::from("app-secret"),
+        }
+    }
+
+    fn bearer() -> Credential {
+        Credential::Bearer {
+            user: "anna".into(),
+            token: Secret::from("T0KEN"),
+            host: "mail.example.org".into(),
+            port: 993,
+            mechanisms: Vec::new(),
+        }
     }
 }
