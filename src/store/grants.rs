@@ -94,8 +94,9 @@ impl Store {
     }
 
     /// Whether `holder` may ask the issuer for `name` for as long as `lease`: nobody else may now. Takes it again to
-    /// make it last longer. One that was not given back is over by itself; so is one that ends later than any can,
-    /// which is left of a clock that was wrong.
+    /// make it last longer. One that was not given back is over by itself; so is one that ends a whole lease later than
+    /// any can, which is left of a clock that was wrong. Not one that ends a little later: who has taken it may have
+    /// looked at the clock after us.
     pub async fn take_lease(
         &self,
         name: &str,
@@ -107,12 +108,13 @@ impl Store {
         let taken = sqlx::query(
             "INSERT INTO oauth_lease (name, holder, until) VALUES ($1, $2, $3)
              ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
-             WHERE oauth_lease.holder = excluded.holder OR oauth_lease.until <= $4 OR oauth_lease.until > $3",
+             WHERE oauth_lease.holder = excluded.holder OR oauth_lease.until <= $4 OR oauth_lease.until > $5",
         )
         .bind(name)
         .bind(holder)
         .bind(now.saturating_add(lease))
         .bind(now)
+        .bind(now.saturating_add(lease.saturating_mul(2)))
         .execute(&self.pool)
         .await
         .map_err(|e| self.failed(e))?;
@@ -196,6 +198,12 @@ mod tests {
         store.give_lease_back("anna", "1").await.unwrap();
         assert!(store.take_lease("anna", "2", Duration::ZERO).await.unwrap());
         assert!(store.take_lease("anna", "1", long).await.unwrap(), "over");
+        // By somebody who looked at the clock after "2" and wrote before it.
+        sqlx::query("UPDATE oauth_lease SET until = until + 1000 WHERE name = 'anna'")
+            .execute(&store.pool)
+            .await
+            .unwrap();
+        assert!(!store.take_lease("anna", "2", long).await.unwrap());
         // As after a clock that was a year ahead.
         sqlx::query("UPDATE oauth_lease SET until = until + 31536000000 WHERE name = 'anna'")
             .execute(&store.pool)
