@@ -1,14 +1,16 @@
 //! mailsluice: old mail programs at today's providers.
 //!
 //! A local listener takes plain IMAP, POP3 and SMTP, checks a local password, and forwards over TLS to the provider with
-//! the provider's own password. This page is the map; [`proto`] explains the dialogues, [`relay`] the engine.
+//! what the provider takes: its own password, or an OAuth token. This page is the map; [`proto`] explains the dialogues,
+//! [`relay`] the engine.
 //!
 //! # Words
 //!
 //! *Client*: the mail program that connects to us. *Upstream*: the provider's server that we connect to. *Leg*: one of the
-//! two connections. *Account*: one mailbox. *Credential*: what the upstream takes. *Local password*: what the client
-//! sends us, made by us. *Session*: one client connection from accept to close. *Relay*: the same protocol on both legs;
-//! *bridge*: different ones.
+//! two connections. *Account*: one mailbox. *Credential*: what the upstream takes, an app password or a token. *Grant*:
+//! what a person granted once by a *sign-in*; accounts may share one. *Local password*: what the client sends us, made by
+//! us. *Session*: one client connection from accept to close. *Relay*: the same protocol on both legs; *bridge*:
+//! different ones.
 //!
 //! # Folders
 //!
@@ -34,8 +36,10 @@
 //! 2. A [`proto::dialogue::Login`] greets the client and speaks for itself until it has a login attempt. Everything
 //!    before authentication is synthesised, never filtered from an upstream: the upstream is not known yet, which is
 //!    what lets one port serve every account and every provider.
-//! 3. [`auth`] checks the local password and finds account and credential.
-//! 4. `relay::connect` dials, proves the host's name by TLS, and a [`proto::dialogue::Upstream`] authenticates.
+//! 3. [`auth`] checks the local password and finds account and credential; a token is fresh already, as a rule, since
+//!    [`auth::oauth::Tokens`] renews it in the background.
+//! 4. `relay::connect` dials, proves the host's name by TLS, and a [`proto::dialogue::Upstream`] authenticates. A token
+//!    that is refused is renewed once, and tried once more, without a word to the client.
 //! 5. The client is told, with the upstream's capabilities less what may not pass.
 //! 6. A [`proto::dialogue::Watch`] stands between the legs while `relay::copy` moves bytes, until either ends.
 //! 7. One `info` line says account, bytes, duration, phase and cause.
@@ -51,6 +55,8 @@
 //!   line ends and its stuffing ([`proto::smtp::data`]).
 //! - Every buffer is bounded in every state; a leg whose peer does not read is not read either.
 //! - Secrets are [`secret::Secret`] from the first byte that can be one; no log level prints one, nor mail.
+//! - A rotated refresh token is in the store before the access token that came with it is used, and one grant has one
+//!   token request at a time, in all processes that share the store.
 //! - No dialogue does IO, reads a clock or logs. Nothing outside `cli` prints. There is no `unsafe`.
 //!
 //! # Decisions
