@@ -39,6 +39,8 @@ pub struct TlsStream {
     peer_closed: bool,
     /// We did.
     closed: bool,
+    /// rustls gave up: it is asked nothing more.
+    failed: bool,
 }
 
 /// rustls' side of the connection. After the handshake the two differ in nothing that matters here.
@@ -97,6 +99,7 @@ impl TlsStream {
             outgoing: BytesMut::new(),
             peer_closed: false,
             closed: false,
+            failed: false,
         };
         let mut standing = poll_fn(|cx| Poll::Ready(stream.say(cx, Message::Nothing))).await;
         poll_fn(|cx| stream.poll_handshake(cx, &mut standing)).await?;
@@ -130,6 +133,9 @@ impl TlsStream {
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<Standing>> {
+        if self.failed {
+            return Poll::Ready(Err(cut_off()));
+        }
         INCOMING.with_borrow_mut(|scratch| {
             let held = self.incoming.len();
             // What is decrypted is shorter than what was read, so a large `out` takes all of it.
@@ -183,7 +189,6 @@ impl TlsStream {
                 outgoing,
                 written: 0,
                 peer_closed: &mut self.peer_closed,
-                failure: None,
                 take: |decrypted: &[u8]| {
                     let room = out.as_ref().map_or(0, |out| out.remaining());
                     let (now, later) = decrypted.split_at(decrypted.len().min(room));
@@ -198,6 +203,7 @@ impl TlsStream {
                 Session::Server(session) => run!(turn, session, records),
             };
             let written = turn.written;
+            self.failed = standing.is_err();
             let sent = self.send(cx, outgoing.get(..written).unwrap_or_default());
             (used, standing.and_then(|standing| sent.map(|()| standing)))
         })
@@ -242,22 +248,26 @@ struct Turn<'a, Take> {
     peer_closed: &'a mut bool,
     /// Gets what is decrypted.
     take: Take,
-    failure: Option<io::Error>,
 }
 
-/// Shows `records` to a session until it waits for something. After an error it is asked on, for the alert that tells the
-/// peer. A macro, since rustls has the two sides in types without a common trait.
+/// Shows `records` to a session until it waits for something. After an error only the alert that tells the peer is taken:
+/// rustls must not see the same records again. A macro, since the two sides are types without a common trait.
 macro_rules! run {
     ($turn:ident, $session:ident, $records:ident) => {{
         let mut used = 0;
-        loop {
+        let standing = loop {
             let rest = $records.get_mut(used..).unwrap_or_default();
             let (discard, standing) = $turn.handle($session.process_tls_records(rest));
             used += discard;
             if let Some(standing) = standing {
-                break (used, standing);
+                break standing;
             }
+        };
+        while standing.is_err() && $session.wants_write() {
+            let rest = $records.get_mut(used..).unwrap_or_default();
+            let _ = $turn.handle($session.process_tls_records(rest));
         }
+        (used, standing)
     }};
 }
 use run;
@@ -271,18 +281,22 @@ impl<Take: FnMut(&[u8])> Turn<'_, Take> {
         let mut discard = status.discard;
         let standing = match status.state {
             Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                let mut failure = None;
                 while let Some(record) = traffic.next_record() {
                     match record {
                         Ok(record) => {
                             discard += record.discard;
                             (self.take)(record.payload);
                         }
-                        Err(error) => return (discard, Some(Err(invalid(error)))),
+                        Err(error) => failure = Some(Err(invalid(error))),
                     }
                 }
-                None
+                failure
             }
-            Ok(ConnectionState::EncodeTlsData(mut data)) => self.encode(&mut data),
+            Ok(ConnectionState::EncodeTlsData(mut data)) => self
+                .encode(&mut data)
+                .err()
+                .map(|error| Err(invalid(error))),
             Ok(ConnectionState::TransmitTlsData(data)) => {
                 // It leaves with all else that was written in this turn, before anything later.
                 data.done();
@@ -293,47 +307,24 @@ impl<Take: FnMut(&[u8])> Turn<'_, Take> {
                 None
             }
             Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                let written = self.write(&mut traffic);
-                Some(written.map(|()| Standing::Traffic))
+                Some(self.write(&mut traffic).map(|()| Standing::Traffic))
             }
             Ok(ConnectionState::BlockedHandshake) => Some(Ok(Standing::Handshake)),
             Ok(ConnectionState::Closed) => Some(Ok(Standing::Closed)),
             Ok(_) => Some(Err(invalid("a TLS state that was not asked for"))),
-            Err(error) if self.failure.is_none() => {
-                self.failure = Some(invalid(error));
-                None
-            }
             Err(error) => Some(Err(invalid(error))),
         };
-        match (standing, self.failure.take()) {
-            (Some(_), Some(failure)) => (discard, Some(Err(failure))),
-            (standing, failure) => {
-                self.failure = failure;
-                (discard, standing)
-            }
-        }
+        (discard, standing)
     }
 
     /// A record of the handshake, or an alert.
-    fn encode<Data>(
-        &mut self,
-        data: &mut EncodeTlsData<'_, Data>,
-    ) -> Option<io::Result<Standing>> {
-        let required = match data.encode(self.room(0)) {
-            Ok(n) => {
-                self.written += n;
-                return None;
-            }
-            Err(EncodeError::InsufficientSize(size)) => size.required_size,
-            Err(error @ EncodeError::AlreadyEncoded) => return Some(Err(invalid(error))),
+    fn encode<Data>(&mut self, data: &mut EncodeTlsData<'_, Data>) -> Result<(), EncodeError> {
+        let encoded = match data.encode(self.room(0)) {
+            Err(EncodeError::InsufficientSize(size)) => data.encode(self.room(size.required_size)),
+            encoded => encoded,
         };
-        match data.encode(self.room(required)) {
-            Ok(n) => {
-                self.written += n;
-                None
-            }
-            Err(error) => Some(Err(invalid(error))),
-        }
+        self.written += encoded?;
+        Ok(())
     }
 
     /// The message that was to be said, encrypted.
@@ -395,7 +386,7 @@ impl AsyncWrite for TlsStream {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.closed {
+        if this.closed || this.failed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         ready!(this.poll_send(cx))?;
@@ -441,7 +432,7 @@ impl AsyncWrite for TlsStream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_send(cx))?;
-        if !this.closed {
+        if !this.closed && !this.failed {
             this.closed = true;
             this.say(cx, Message::CloseNotify)?;
             ready!(this.poll_send(cx))?;
