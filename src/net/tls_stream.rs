@@ -484,3 +484,6 @@ const INCOMING_SIZE: usize = 128 * 1024;
 
 /// One write: four full records.
 const WRITE_MAX: usize = 4 * RECORD_DATA;
+
+#[cfg(test)]
+mod tests;
