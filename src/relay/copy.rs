@@ -40,6 +40,8 @@ pub(super) struct Copy<'a> {
     flow: Flow,
     /// Set once nothing more is read: what is unsent goes out, then the session ends with this.
     end: Option<End>,
+    /// The client is waited for at the end, so that it hears what was said last.
+    lingers: bool,
     /// As it was told last.
     phase: &'static str,
     moved_at: Instant,
@@ -60,6 +62,7 @@ impl<'a> Copy<'a> {
             upstream: Half::new(upstream, leftovers.upstream),
             flow: Flow::default(),
             end: None,
+            lingers: false,
             phase: "",
             moved_at: Instant::now(),
         }
@@ -95,7 +98,7 @@ impl<'a> Copy<'a> {
                     self.moved_at = Instant::now();
                     continue;
                 }
-            } else if self.client.is_done() && self.upstream.is_done() {
+            } else if self.is_closed(cx) {
                 break;
             }
             self.tell_phase();
@@ -135,10 +138,10 @@ impl<'a> Copy<'a> {
         }
     }
 
-    /// Sends what `leg` is owed; a broken leg ends the session.
+    /// Sends what `leg` is owed.
     fn poll_send(&mut self, cx: &mut Context<'_>, leg: Leg) {
         if let Poll::Ready(Err(error)) = self.half(leg).poll_send(cx) {
-            self.lost(cx, leg, &error);
+            self.takes_nothing(cx, leg, &error);
         }
     }
 
@@ -185,6 +188,7 @@ impl<'a> Copy<'a> {
         let ahead = self.half(leg.other());
         !ahead.unsent.is_empty()
             || ahead.unflushed
+            || ahead.deaf.is_some()
             || owed_back > OWED_MAX
             || !self.watch.reads(leg)
     }
@@ -227,7 +231,7 @@ impl<'a> Copy<'a> {
         let flow = std::mem::take(&mut self.flow);
         for leg in [Leg::Client, Leg::Upstream] {
             if let Err(error) = self.half(leg).write(cx, flow.pieces(leg), window) {
-                self.lost(cx, leg, &error);
+                self.takes_nothing(cx, leg, &error);
             }
         }
         self.flow = flow;
@@ -245,7 +249,10 @@ impl<'a> Copy<'a> {
         let other_was_first = self.half(leg.other()).eof;
         if ending == Ending::Close || other_was_first {
             let first = if other_was_first { leg.other() } else { leg };
-            self.finish(first, "closed");
+            match self.half(leg).deaf {
+                Some(why) => self.fail(leg, format!("connection lost: {why}")),
+                None => self.finish(first, "closed"),
+            }
         }
     }
 
@@ -260,7 +267,18 @@ impl<'a> Copy<'a> {
 
     fn breached(&mut self, cx: &mut Context<'_>, breach: Breach, window: &[u8]) {
         self.deliver(cx, window);
-        self.finish(breach.leg, breach.to_string());
+        self.fail(breach.leg, breach.to_string());
+    }
+
+    /// `leg` cannot be written to. An upstream may have said why before it closed, as one does that refuses a message
+    /// while it is still being sent.
+    fn takes_nothing(&mut self, cx: &mut Context<'_>, leg: Leg, error: &io::Error) {
+        if leg == Leg::Upstream && self.end.is_none() && !self.upstream.eof {
+            self.upstream.go_deaf(error.kind());
+            self.moved_at = Instant::now();
+        } else {
+            self.lost(cx, leg, error);
+        }
     }
 
     fn lost(&mut self, cx: &mut Context<'_>, leg: Leg, error: &io::Error) {
@@ -273,7 +291,7 @@ impl<'a> Copy<'a> {
         if leg == Leg::Upstream {
             self.say_farewell(cx, Farewell::UpstreamLost);
         }
-        self.finish(leg, format!("connection lost: {}", error.kind()));
+        self.fail(leg, format!("connection lost: {}", error.kind()));
     }
 
     /// Lets the watch take leave of the client; for a shutdown it may find no place for that yet.
@@ -287,6 +305,12 @@ impl<'a> Copy<'a> {
         }
     }
 
+    /// Finishes in the middle of something: the client may be sending, and shall still hear why it ends.
+    fn fail(&mut self, leg: Leg, cause: impl Into<String>) {
+        self.lingers = true;
+        self.finish(leg, cause);
+    }
+
     /// Nothing more is read; both legs are closed when they have what they are owed.
     fn finish(&mut self, leg: Leg, cause: impl Into<String>) {
         if self.end.is_none() {
@@ -297,15 +321,21 @@ impl<'a> Copy<'a> {
         self.moved_at = Instant::now();
     }
 
+    fn is_closed(&mut self, cx: &mut Context<'_>) -> bool {
+        let gone = !self.lingers || self.client.poll_discard(cx).is_ready();
+        gone && self.client.is_done() && self.upstream.is_done()
+    }
+
     fn ended(&self, leg: Leg, cause: impl Into<String>) -> End {
         End::new(leg, self.watch.phase(), cause)
     }
 
-    /// When [`Copy::is_overdue`] has to be asked, if nothing moves until then.
+    /// When the session has to go, or its upstream to be told, if nothing moves until then.
     fn due(&self) -> Instant {
         let patience = if self.end.is_some() {
-            CLOSE_TIME
-        } else if self.waits_for_answers() {
+            let closed = self.client.is_done() && self.upstream.is_done();
+            if closed { LINGER_TIME } else { CLOSE_TIME }
+        } else if self.waits_for_answers() || self.upstream.deaf.is_some() {
             ANSWER_TIME
         } else if self.stalled_leg().is_some() {
             STALL_TIME
@@ -315,21 +345,23 @@ impl<'a> Copy<'a> {
         self.moved_at + patience
     }
 
-    /// Whether the session has to go: silent, stalled, or not done with closing.
+    /// Does what is due. True if the session has to go at once.
     fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
-        let silent = self.moved_at.elapsed();
+        if Instant::now() < self.due() {
+            return false;
+        }
         if self.end.is_some() {
-            return silent >= CLOSE_TIME;
+            return true;
         }
-        if self.waits_for_answers() && silent >= ANSWER_TIME {
+        if self.upstream.deaf.is_some() {
+            self.lost(cx, Leg::Upstream, &io::ErrorKind::TimedOut.into());
+        } else if self.waits_for_answers() {
             self.upstream.close_when_sent();
-        }
-        if let Some(leg) = self.stalled_leg().filter(|_| silent >= STALL_TIME) {
+        } else if let Some(leg) = self.stalled_leg() {
             self.half(leg).give_up();
             self.finish(leg, "does not read");
             return true;
-        }
-        if silent >= idle_time(self.record.protocol) {
+        } else {
             self.say_farewell(cx, Farewell::Idle);
             self.finish(Leg::Client, "idle for too long");
         }
@@ -396,6 +428,9 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// How long a closing leg may take to read the end.
 const CLOSE_TIME: Duration = Duration::from_secs(30);
+
+/// How long a client that was cut off in the middle of something may take to close too (nginx: `lingering_timeout`).
+const LINGER_TIME: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::net::Stream;
 use crate::proto::flow::Piece;
@@ -22,6 +22,8 @@ pub(super) struct Half {
     pub(super) unflushed: bool,
     pub(super) eof: bool,
     pub(super) closing: Closing,
+    /// Why it takes nothing more, though it may still have something to say.
+    pub(super) deaf: Option<io::ErrorKind>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub(super) enum Closing {
     No,
     WhenSent,
     Done,
+    /// It is not closed properly, for the peer is gone or does not read.
+    GivenUp,
 }
 
 impl Half {
@@ -41,6 +45,7 @@ impl Half {
             unflushed: false,
             eof: false,
             closing: Closing::No,
+            deaf: None,
         }
     }
 
@@ -75,6 +80,9 @@ impl Half {
         pieces: &[Piece],
         window: &[u8],
     ) -> io::Result<()> {
+        if self.deaf.is_some() {
+            return Ok(());
+        }
         let mut runs = pieces.iter().map(|piece| run(piece, window)).peekable();
         while self.unsent.is_empty() && runs.peek().is_some() {
             let mut slices = [IoSlice::new(&[]); VECTOR];
@@ -112,11 +120,33 @@ impl Half {
         }
     }
 
+    /// Reads and throws away until the peer closes too. To close a socket with something unread would reset the
+    /// connection, and the reset may overtake what was said last.
+    pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scrap = [0; 4096];
+        while !self.eof && self.closing != Closing::GivenUp {
+            let mut buffer = ReadBuf::new(&mut scrap);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                Ok(()) | Err(_) => self.eof = true,
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// The peer takes nothing more: what it was owed is dropped.
+    pub(super) fn go_deaf(&mut self, why: io::ErrorKind) {
+        self.unsent = BytesMut::new();
+        self.unflushed = false;
+        self.closing = Closing::Done;
+        self.deaf = Some(why);
+    }
+
     /// The peer is gone: what it was owed is dropped.
     pub(super) fn give_up(&mut self) {
         self.unsent = BytesMut::new();
         self.unflushed = false;
-        self.closing = Closing::Done;
+        self.closing = Closing::GivenUp;
     }
 
     pub(super) fn is_blocked(&self) -> bool {
@@ -124,7 +154,7 @@ impl Half {
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.closing == Closing::Done
+        matches!(self.closing, Closing::Done | Closing::GivenUp)
     }
 }
 

@@ -204,7 +204,39 @@ async fn an_upstream_that_breaks_is_told_to_the_client() {
     let mut all = String::new();
     session.client.read_to_string(&mut all).await.unwrap();
     assert_eq!(all, "bye\n");
+    drop(session.client);
     let (end, ..) = session.end.await.unwrap();
     assert_eq!(end.leg, Leg::Upstream);
     assert!(end.cause.starts_with("connection lost"), "{}", end.cause);
+}
+
+/// The upstream refuses in the middle of what the client sends, and hangs up on the rest: its words still arrive, and the
+/// client is not reset for what it goes on sending, since a reset can destroy what it has not read yet.
+#[tokio::test]
+async fn what_an_upstream_said_before_it_hung_up_is_heard() {
+    let session = session(nothing()).await;
+    let (mut client_read, mut client_write) = session.client.into_split();
+    let (heard_all, mut is_heard) = tokio::sync::oneshot::channel::<()>();
+    let sending = tokio::spawn(async move {
+        let block = [b"x".repeat(1023), b"\n".to_vec()].concat();
+        while is_heard.try_recv().is_err() {
+            client_write.write_all(&block).await?;
+        }
+        for _ in 0..1024 {
+            client_write.write_all(&block).await?;
+        }
+        std::io::Result::Ok(client_write)
+    });
+    let mut upstream = session.upstream;
+    upstream.read_u8().await.unwrap();
+    upstream.write_all(b"too big\n").await.unwrap();
+    drop(upstream);
+    let mut heard = Vec::new();
+    client_read.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&heard), "too big\n");
+    heard_all.send(()).unwrap();
+    drop(sending.await.unwrap().unwrap());
+    drop(client_read);
+    let (end, ..) = session.end.await.unwrap();
+    assert_eq!(end.leg, Leg::Upstream);
 }
