@@ -151,7 +151,8 @@ impl Session {
             return Ok(Stream::Plain(tcp));
         };
         self.record.set_phase("tls");
-        match timeout(HANDSHAKE_TIME, acceptor.accept(tcp)).await {
+        // Boxed, as the login is.
+        match timeout(HANDSHAKE_TIME, Box::pin(acceptor.accept(tcp))).await {
             Ok(Ok(tls)) => Ok(tls),
             Ok(Err(error)) => Err(End::new(Leg::Client, "tls", error.to_string())),
             Err(_) => Err(End::new(Leg::Client, "tls", "the handshake took too long")),
