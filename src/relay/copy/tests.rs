@@ -225,7 +225,7 @@ async fn what_an_upstream_said_before_it_hung_up_is_heard() {
         for _ in 0..1024 {
             client_write.write_all(&block).await?;
         }
-        std::io::Result::Ok(client_write)
+        io::Result::Ok(client_write)
     });
     let mut upstream = session.upstream;
     upstream.read_u8().await.unwrap();
