@@ -139,7 +139,8 @@ impl TlsStream {
         INCOMING.with_borrow_mut(|scratch| {
             let held = self.incoming.len();
             // What is decrypted is shorter than what was read, so a large `out` takes all of it.
-            let room = scratch.len().min(out.remaining().max(held + RECORD_MAX));
+            let room = out.remaining().clamp(held + RECORD_MAX, held + READ_MAX);
+            let room = room.min(scratch.len());
             let (Some(front), true) = (scratch.get_mut(..held), held < room) else {
                 return Poll::Ready(Err(invalid("a handshake message over the limit")));
             };
@@ -479,8 +480,12 @@ const RECORD_OVERHEAD: usize = 64;
 /// The longest record, RFC 5246 section 6.2.3.
 const RECORD_MAX: usize = 5 + RECORD_DATA + 2048;
 
-/// One read. The longest handshake message that rustls accepts (64 KiB) has to fit in its records.
+/// The longest handshake message that rustls accepts (64 KiB) has to fit in its records, and a read behind it.
 const INCOMING_SIZE: usize = 128 * 1024;
+
+/// One read. Larger ones seldom find more, and a read that is filled tells the runtime that there is more without asking
+/// the system.
+const READ_MAX: usize = 4 * RECORD_DATA;
 
 /// One write: four full records.
 const WRITE_MAX: usize = 4 * RECORD_DATA;

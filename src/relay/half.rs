@@ -86,12 +86,13 @@ impl Half {
         let mut runs = pieces.iter().map(|piece| run(piece, window)).peekable();
         while self.unsent.is_empty() && runs.peek().is_some() {
             let mut slices = [IoSlice::new(&[]); VECTOR];
-            let mut offered = 0;
+            let (mut offered, mut filled) = (0, 0);
             for (slot, bytes) in slices.iter_mut().zip(runs.by_ref()) {
                 *slot = IoSlice::new(bytes);
                 offered += bytes.len();
+                filled += 1;
             }
-            let mut slices: &mut [IoSlice<'_>] = &mut slices;
+            let mut slices = slices.get_mut(..filled).unwrap_or_default();
             while offered > 0 {
                 match Pin::new(&mut self.stream).poll_write_vectored(cx, slices) {
                     Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
