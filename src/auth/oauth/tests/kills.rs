@@ -43,7 +43,7 @@ fn kill_one(round: u32, folder: &Path, base: &str, arrivals: &Receiver<String>) 
     let await_one = |awaited: &str| while arrivals.recv_timeout(PATIENCE).unwrap() != awaited {};
     await_one("/token");
     await_one(SAID);
-    if round % 4 != 0 {
+    if !round.is_multiple_of(4) {
         await_one("/token");
         std::thread::sleep(STEP * (round / 4 * 3 + round % 4));
     }
