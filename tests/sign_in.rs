@@ -6,6 +6,7 @@
 #![expect(
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "test code: what is not as expected has to stop the case"
 )]
 
@@ -107,6 +108,12 @@ impl House {
             lines.collect::<Vec<_>>().join("\n")
         });
         let url = url.await.expect("an address to open");
+        let limits = format!("/proc/{}/limits", child.0.id());
+        if let Ok(limits) = std::fs::read_to_string(limits) {
+            let core = limits.lines().find(|l| l.starts_with("Max core file size"));
+            let core: Vec<_> = core.expect("a limit").split_whitespace().collect();
+            assert_eq!(core[4..6], ["0", "0"], "a token may come into its memory");
+        }
         let browser = reqwest::Client::builder().no_proxy().build();
         let page = browser
             .expect("a browser")
@@ -148,6 +155,25 @@ async fn sign_in_and_out_without_a_service() {
         String::from_utf8_lossy(&out.stderr)
     );
     assert_eq!(house.state(), "empty");
+}
+
+/// As when a second service runs on the machine: the first has the port that sign-ins come back to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callback_port_that_is_taken_ends_the_start_and_is_named() {
+    let house = House::new().await;
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = taken.local_addr().expect("bound").port();
+    let config = house.config();
+    let config = config.replacen("port = 0", &format!("port = {port}"), 1);
+    std::fs::write(house.path("mailsluice.toml"), config).expect("a file");
+    for command in ["run", "check"] {
+        let ended = house.typed(&[command]);
+        let told = String::from_utf8_lossy(&ended.stderr).into_owned()
+            + &String::from_utf8_lossy(&ended.stdout);
+        assert!(!ended.status.success(), "{command}: {told}");
+        assert!(told.contains("sign_in.port"), "{command}: {told}");
+        assert!(told.contains(&port.to_string()), "{command}: {told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
