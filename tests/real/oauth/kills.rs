@@ -143,6 +143,44 @@ fn kill_nine_between_commit_and_first_use_loses_nothing_at_a_strict_issuer() {
     assert_eq!(oauth.issuer.refused(), 0);
 }
 
+/// The one that was killed would have kept the others from the issuer for twenty seconds; here even for longer than a login
+/// waits.
+#[test]
+fn the_request_of_a_killed_process_keeps_nobody_waiting() {
+    let oauth = OAuthServers::start();
+    oauth.issuer.forgive();
+    let front = Front::before(oauth.issuer.address);
+    let mailbox = Mailbox::new(servers());
+    let account = Account::oauth_behind(&mailbox.user, &oauth, &front);
+    let mut target = Target::through(mailbox, Proxy::start(&[account]));
+    sign_in(&target);
+    log_in_by_imap(&target);
+    oauth.issuer.expire(&target.user);
+    let (reached, moment) = channel();
+    front.answers(script(0, reached));
+    let _client = begin_login(&target, &target.user, &target.password);
+    moment.recv_timeout(PATIENCE).expect("a token request");
+    target.kill();
+    prolong_leases(&target);
+    front.recover();
+    target.start();
+    log_in_by_imap(&target);
+}
+
+/// Not by so much that it would be taken for a clock gone wrong.
+fn prolong_leases(target: &Target) {
+    let store = format!("sqlite:{}", target.proxy().store().display());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let changed = runtime.block_on(async {
+        let pool = sqlx::SqlitePool::connect(&store).await?;
+        let later = sqlx::query("UPDATE oauth_lease SET until = until + 15000");
+        let changed = later.execute(&pool).await?.rows_affected();
+        pool.close().await;
+        Ok::<_, sqlx::Error>(changed)
+    });
+    assert_eq!(changed.expect("the store opens"), 1, "a lease was held");
+}
+
 /// An IMAP server up to the client's credential.
 fn until_login(line: &mut Line, used: &Mutex<Sender<()>>) -> io::Result<()> {
     say(

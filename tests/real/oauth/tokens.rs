@@ -2,11 +2,12 @@
 
 use std::thread;
 
+use super::illness::assert_temporary;
 use super::sign_ins::{sign_in, signed_in};
 use crate::client::imap::Imap;
 use crate::client::pop3::Pop3;
 use crate::client::smtp::Smtp;
-use crate::fixture::{Target, oauth_servers};
+use crate::fixture::{Account, CLIENT_ID, Mailbox, Proxy, Target, oauth_servers, servers};
 
 #[test]
 fn a_token_that_the_upstream_refuses_is_renewed_and_no_client_notices() {
@@ -99,4 +100,24 @@ fn a_revoked_grant_asks_for_a_sign_in_and_is_well_after_it() {
     assert!(alert.contains("sign-in"), "{alert}");
     sign_in(&target);
     log_in_by_imap(&target);
+}
+
+/// A token for something else than mail: as good as any to the issuer, and none to the mail server.
+#[test]
+fn a_token_for_another_audience_is_renewed_once_and_no_client_is_blamed() {
+    let oauth = oauth_servers();
+    let mailbox = Mailbox::new(servers());
+    let issuer = oauth.issuer.url();
+    let lines = format!(
+        "discover = \"{issuer}\"\nclient_id = \"{CLIENT_ID}\"\nscopes = [\"calendar\", \"offline_access\"]\n"
+    );
+    let account = Account::oauth(&mailbox.user, oauth).with_issuer(lines);
+    let target = Target::through(mailbox, Proxy::start(&[account]));
+    sign_in(&target);
+    for _ in 0..3 {
+        assert_temporary(&target);
+    }
+    assert_eq!(oauth.issuer.requests(&target.user), 2);
+    let log = target.proxy().log();
+    assert!(log.contains("refused a fresh access token too"), "{log}");
 }

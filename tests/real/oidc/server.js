@@ -138,7 +138,7 @@ function provider(issuer) {
     token_endpoint_auth_method: 'none',
     redirect_uris: ['http://127.0.0.1/', 'http://127.0.0.1/callback', 'http://localhost/'],
     response_types: ['code'],
-    scope: 'mail offline_access',
+    scope: 'mail calendar offline_access',
   };
   const device = 'urn:ietf:params:oauth:grant-type:device_code';
   const password = 'password';
@@ -155,7 +155,7 @@ function provider(issuer) {
         response_types: [],
       },
     ],
-    scopes: ['openid', 'offline_access', 'mail'],
+    scopes: ['openid', 'offline_access', 'mail', 'calendar'],
     extraClientMetadata: { properties: ['mailbox', 'password'] },
     // Whose mailbox a token opens that no person had a part in.
     extraTokenClaims: (ctx, token) =>
