@@ -5,7 +5,8 @@
 //! keys derived from one key (`key`), which is kept elsewhere.
 //!
 //! The running service and the command line use the file at the same time: nothing read from it is cached here, so a
-//! local password added or revoked counts from the next login on.
+//! local password added or revoked counts from the next login on. Who of them lives is told by files beside it
+//! (`presence`).
 //!
 //! A call that returned `Ok` is on the disk: WAL with `synchronous=FULL` syncs at every commit, and a process killed at
 //! any moment loses nothing that was acknowledged.

@@ -15,7 +15,8 @@ use crate::client::imap::Imap;
 use crate::client::pop3::Pop3;
 use crate::client::smtp::Smtp;
 use crate::fixture::{
-    Account, Exchange, Front, Mailbox, Proxy, Target, answer, oauth_servers, servers, write_private,
+    Account, CLIENT_ID, Exchange, Front, Mailbox, Proxy, Target, answer, oauth_servers, servers,
+    write_private,
 };
 
 /// Fetches over IMAP and POP3 and sends, each with tokens alone.
@@ -114,6 +115,24 @@ fn hurried_then_slowed(exchange: &mut Exchange, slowed: &AtomicBool) -> io::Resu
         _ => return crate::fixture::pass_on(exchange),
     };
     exchange.say(said.as_bytes())
+}
+
+/// Where an issuer gives no token for two audiences, one sign-in brings one for each protocol, and the refresh token that
+/// all of them share is never used twice. Without `prompt` this issuer would grant no `offline_access`.
+#[test]
+fn one_grant_with_a_token_for_each_protocol() {
+    let oauth = oauth_servers();
+    let mailbox = Mailbox::new(servers());
+    let url = oauth.issuer.url();
+    let issuer = format!(
+        "discover = \"{url}\"\nclient_id = \"{CLIENT_ID}\"\nscopes = {{ common = [\"offline_access\"], imap = [\"mail\"], \
+         pop3 = [\"mail\", \"calendar\"], smtp = [\"mail\"], separate = true }}\nauthorize_parameters = {{ prompt = \"consent\" }}\n"
+    );
+    let account = Account::oauth(&mailbox.user, oauth).with_issuer(issuer);
+    let target = Target::through(mailbox, Proxy::start(&[account]));
+    sign_in(&target);
+    fetch_and_send(&target);
+    assert_eq!(oauth.issuer.requests(&target.user), 1 + 3);
 }
 
 /// A client of its own for one mailbox, with files beside the configuration.

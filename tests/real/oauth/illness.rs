@@ -64,8 +64,12 @@ fn an_issuer_behind_a_page_for_people() {
 
 #[test]
 fn an_issuer_that_sends_elsewhere() {
-    let elsewhere = "Location: http://127.0.0.1:1/token\r\n";
-    survive(|front| says(front, 307, elsewhere, ""));
+    let front = survive(|front| {
+        let elsewhere = format!("Location: {}\r\n", front.url("/elsewhere"));
+        says(front, 307, &elsewhere, "");
+    });
+    let seen = front.seen();
+    assert!(seen.iter().all(|seen| seen.path == "/token"), "{seen:?}");
 }
 
 /// Unix seconds are counted here, so of a wait the first second may be gone already.

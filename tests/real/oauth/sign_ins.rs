@@ -229,3 +229,22 @@ fn two_sign_ins_of_one_account_at_once_are_one_grant() {
     Imap::inbox(&target).command("NOOP");
     assert_eq!(issuer.requests(&target.user), 3);
 }
+
+#[test]
+fn signing_out_gives_the_grant_back_and_forgets_it() {
+    let issuer = &oauth_servers().issuer;
+    let target = signed_in(oauth_servers(), "");
+    Imap::inbox(&target).command("LOGOUT");
+    assert_eq!(issuer.held(&target.user), 1);
+    let output = target.proxy().command(&["sign-out", &target.user]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(issuer.held(&target.user), 0);
+    let refused = Imap::connect(target.imap).try_login(&target.user, &target.password);
+    assert!(
+        refused.status.starts_with("NO [UNAVAILABLE]"),
+        "{refused:?}"
+    );
+    assert!(refused.untagged("* OK [ALERT] ").contains("sign-in"));
+    sign_in(&target);
+    Imap::inbox(&target).command("LOGOUT");
+}

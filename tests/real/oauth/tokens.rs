@@ -1,13 +1,18 @@
 //! What becomes of tokens: they end, are refused, are revoked, and their issuer falls ill.
 
 use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
 
 use super::illness::assert_temporary;
 use super::sign_ins::{sign_in, signed_in};
 use crate::client::imap::Imap;
 use crate::client::pop3::Pop3;
 use crate::client::smtp::Smtp;
-use crate::fixture::{Account, CLIENT_ID, Mailbox, Proxy, Target, oauth_servers, servers};
+use crate::fixture::{
+    Account, CLIENT_ID, Front, Mailbox, Proxy, Target, answer, oauth_servers, servers,
+};
 
 #[test]
 fn a_token_that_the_upstream_refuses_is_renewed_and_no_client_notices() {
@@ -121,3 +126,35 @@ fn a_token_for_another_audience_is_renewed_once_and_no_client_is_blamed() {
     let log = target.proxy().log();
     assert!(log.contains("refused a fresh access token too"), "{log}");
 }
+
+/// A token that ends soon, and a refresh token that ends soon where it is not used: both are seen to while nobody logs in.
+#[test]
+fn what_would_end_is_renewed_without_a_login() {
+    for lifetimes in [
+        json!({"expires_in": 2}),
+        json!({"expires_in": 3600, "refresh_token_expires_in": 2}),
+    ] {
+        let oauth = oauth_servers();
+        let front = Front::before(oauth.issuer.address);
+        front.answers(move |exchange| {
+            let mut document = exchange.forward_json()?;
+            let all = document.as_object_mut().expect("an object");
+            all.extend(lifetimes.as_object().expect("an object").clone());
+            exchange.say(answer(200, "", &document.to_string()).as_bytes())
+        });
+        let mailbox = Mailbox::new(servers());
+        let account = Account::oauth_behind(&mailbox.user, oauth, &front);
+        let target = Target::through(mailbox, Proxy::start(&[account]));
+        sign_in(&target);
+        let deadline = Instant::now() + PATIENCE;
+        while oauth.issuer.requests(&target.user) < 3 {
+            assert!(Instant::now() < deadline, "nothing is renewed");
+            thread::sleep(BETWEEN_LOOKS);
+        }
+        log_in_by_imap(&target);
+    }
+}
+
+/// The background looks every few seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);

@@ -11,6 +11,7 @@
 //   POST /control/lenient?on=true      a used refresh token works until its successor is used, as with a grace period
 //   POST /control/expire?sub=SUB       access tokens are no longer good, refresh tokens are
 //   POST /control/revoke?sub=SUB       nothing is
+//   GET  /control/held?sub=SUB         how many refresh tokens SUB has
 //   GET  /control/secrets              every code and token there is
 //   GET  /control/requests?sub=SUB     how many token requests gave SUB tokens, and how many failed for everybody
 
@@ -121,6 +122,8 @@ function control(url, body) {
     case '/control/revoke':
       forget((entry) => ['AccessToken', 'RefreshToken', 'Grant'].includes(entry.model) && theirs(entry));
       return {};
+    case '/control/held':
+      return [...stored.values()].filter((entry) => entry.model === 'RefreshToken' && theirs(entry)).length;
     case '/control/secrets':
       return [...stored.entries()]
         .filter(([, { model }]) => /Token|AuthorizationCode|DeviceCode/.test(model))
