@@ -211,16 +211,19 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, OAuthError> {
 }
 
 /// Refuses what would send a secret in the clear. True where the issuer is on this machine.
+///
+/// The name `localhost` may lead elsewhere, which only TLS finds out.
 fn refuse_plain(url: &str) -> Result<bool, OAuthError> {
     let parsed = Url::parse(url).map_err(|_| not_https(url))?;
-    let is_here = match parsed.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        _ => false,
+    let (is_loopback, is_named_so) = match parsed.host() {
+        Some(Host::Ipv4(address)) => (address.is_loopback(), false),
+        Some(Host::Ipv6(address)) => (address.is_loopback(), false),
+        Some(Host::Domain(name)) => (false, name == "localhost"),
+        None => (false, false),
     };
     match parsed.scheme() {
-        "https" => Ok(is_here),
-        "http" if is_here => Ok(is_here),
+        "https" => Ok(is_loopback || is_named_so),
+        "http" if is_loopback => Ok(true),
         _ => Err(not_https(url)),
     }
 }
@@ -269,6 +272,7 @@ mod tests {
         for (fine, is_here) in [
             ("https://login.example.org/token", false),
             ("https://127.0.0.1/token", true),
+            ("https://localhost:8443/token", true),
             ("http://127.0.0.1:8080/token", true),
             ("http://[::1]/token", true),
         ] {
