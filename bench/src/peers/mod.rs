@@ -3,6 +3,10 @@
 //! A peer that is not installed is left out. One that understands the protocol logs in upstream by itself, with the
 //! upstream's secret; a blind one passes on what the client says, so the client says the upstream's secret.
 
+mod direct;
+mod mailsluice;
+mod splice;
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -10,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use crate::error::BenchError;
 use crate::process::{self, Tree};
+
+pub(crate) use mailsluice::Mailsluice;
 
 /// A proxy, or what stands in for one.
 pub(crate) trait Peer {
@@ -121,9 +127,13 @@ impl Drop for Running {
     }
 }
 
-/// All targets this bench knows, baselines first.
+/// All targets this bench knows but mailsluice itself, whose binary is known only then; baselines first.
 pub(crate) fn all() -> Vec<Box<dyn Peer>> {
-    Vec::new()
+    vec![
+        Box::new(direct::Direct),
+        Box::new(splice::Splice),
+        Box::new(splice::SpliceBuffered),
+    ]
 }
 
 /// `N` ports of the loopback that were free a moment ago.
