@@ -9,7 +9,7 @@
 //! {
 //!   "schema": 1,
 //!   "version": "0.1.0",
-//!   "machine": { "cpu": "…", "cores": 2, "memory_mib": 24000, "kernel": "6.18.44", "date": "2026-11-22T12:00:00Z" },
+//!   "machine": { "cpu": "…", "cores": 2, "memory_mib": 24000, "kernel": "6.18.44", "date": "2026-11-22T12:00:00Z", "busy_percent": 1 },
 //!   "options": { "rounds": 3, "seconds": 1.0, "quick": false },
 //!   "targets": [
 //!     { "name": "splice", "version": "…", "blind": true, "excluded": null },
@@ -78,6 +78,8 @@ pub(crate) struct Machine {
     pub(crate) kernel: String,
     /// When, RFC 3339, in UTC.
     pub(crate) date: String,
+    /// How much of its processors was in use before anything was started here: figures of a busy machine are doubtful.
+    pub(crate) busy_percent: u64,
 }
 
 /// What was asked for.

@@ -16,7 +16,7 @@ use crate::machine;
 use crate::mail::{MIB, Mail};
 use crate::peers::{self, Mailsluice, Peer, Running, Setup, Upstream};
 use crate::program;
-use crate::results::{Figure, Measured, Metric, Options, Results, SCHEMA};
+use crate::results::{Figure, Machine, Measured, Metric, Options, Results, SCHEMA};
 use crate::results::{Scenario as ScenarioResults, Target as TargetResults};
 use crate::scenarios::{self, Needs, Scenario};
 use crate::stage::{Load, Sample, Stage};
@@ -56,6 +56,8 @@ pub(crate) struct RunArguments {
 
 /// Measures. What is under way is told on standard error.
 pub(crate) fn run(arguments: &RunArguments) -> Result<Results, BenchError> {
+    let machine = machine::facts();
+    warn(&machine);
     let descriptors = machine::raise_descriptors();
     let scenarios = chosen_scenarios(arguments)?;
     let mut bench = Bench::new(arguments, descriptors)?;
@@ -73,7 +75,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<Results, BenchError> {
         version: version.map_or_else(String::new, |target| {
             target.version.trim_start_matches("mailsluice ").to_owned()
         }),
-        machine: machine::facts(),
+        machine,
         options: Options {
             rounds: arguments.rounds(),
             seconds: arguments.load(descriptors).time.as_secs_f64(),
@@ -82,6 +84,18 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<Results, BenchError> {
         targets: bench.targets.iter().map(Target::results).collect(),
         scenarios: results,
     })
+}
+
+fn warn(machine: &Machine) {
+    if machine.busy_percent > BUSY {
+        let busy = machine.busy_percent;
+        eprintln!(
+            "this machine is busy ({busy} %): figures will be worse than they are, and ratios blurred"
+        );
+    }
+    if !program::OPTIMISED {
+        eprintln!("this is no release build: figures will mean nothing");
+    }
 }
 
 impl RunArguments {
@@ -472,6 +486,8 @@ fn gather(targets: Vec<(&'static str, Rounds)>) -> Vec<Measured> {
 
 /// How far the far upstream is: a round trip.
 const FAR: Duration = Duration::from_millis(30);
+/// Percent of the processors that others may use.
+const BUSY: u64 = 10;
 /// Seconds of a measurement in the quick mode.
 const QUICK: f64 = 0.1;
 /// Descriptors that a target needs besides those of its sessions, and its sessions by twos.

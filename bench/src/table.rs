@@ -19,6 +19,13 @@ pub(crate) fn text(results: &Results) -> String {
         results.options.seconds,
     );
     text.push_str("median (min–max) ×ratio to the ideal splice of the same round\n");
+    if machine.busy_percent > 0 {
+        let _ = writeln!(
+            text,
+            "before it began, {} % of the processors were in use",
+            machine.busy_percent
+        );
+    }
     if results.options.quick {
         text.push_str("This was the quick mode: the figures mean nothing.\n");
     }
