@@ -177,15 +177,15 @@ fn choose(what: &'static str, wanted: &[String], names: &[&str]) -> Result<Vec<b
 
 /// Everything that runs.
 struct Bench {
-    folder: TempDir,
     addresses: Addresses,
     upstreams: Upstreams,
     mail: Mail,
     connector: TlsConnector,
     load: Load,
     targets: Vec<Target>,
-    /// Ends with it.
-    _upstream: Child,
+    upstream: Child,
+    /// The certificates, for as long as somebody may read them.
+    _folder: TempDir,
 }
 
 struct Upstreams {
@@ -266,8 +266,8 @@ impl Bench {
             load: arguments.load(descriptors),
             targets,
             addresses,
-            folder,
-            _upstream: upstream,
+            upstream,
+            _folder: folder,
         })
     }
 
@@ -387,9 +387,8 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        let _ = self._upstream.kill();
-        let _ = self._upstream.wait();
-        let _ = self.folder.path();
+        let _ = self.upstream.kill();
+        let _ = self.upstream.wait();
     }
 }
 
@@ -466,7 +465,9 @@ fn gather(targets: Vec<(&'static str, Rounds)>) -> Vec<Measured> {
             median: stats::median(&there)?,
             min,
             max,
-            to_splice: splice.and_then(|(_, splice)| stats::ratio(&values, &splice.of(metric))),
+            to_splice: splice
+                .filter(|_| metric.has_ratio())
+                .and_then(|(_, splice)| stats::ratio(&values, &splice.of(metric))),
             rounds: values,
         };
         Some((metric, figure))
