@@ -363,7 +363,10 @@ impl Bench {
     fn start_far(&mut self) {
         for target in &mut self.targets {
             if target.near.is_some() && target.far.is_none() {
-                target.far = target.start(&self.upstreams.far).ok();
+                match target.start(&self.upstreams.far) {
+                    Ok(started) => target.far = Some(started),
+                    Err(error) => eprintln!("{}: {}", target.name(), chain(&error)),
+                }
             }
         }
     }
