@@ -36,6 +36,8 @@ mod script;
 mod stage;
 #[path = "support/transcript.rs"]
 mod transcript;
+#[path = "support/warm.rs"]
+mod warm;
 #[path = "support/wire.rs"]
 mod wire;
 

@@ -50,6 +50,34 @@ pub struct Granted {
 #[derive(Clone, Debug)]
 pub struct Receipt(Judged);
 
+/// Which credential an upstream session was opened with: another password or token has another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// The stored password with this keyed hash.
+    Password(Fingerprint),
+    /// The access token of this generation of a grant.
+    Token {
+        /// The grant's name.
+        grant: String,
+        /// Its generation.
+        generation: u64,
+    },
+}
+
+impl Receipt {
+    /// Whose session the credential opens; `None` under pass-through, where only the upstream can tell.
+    pub fn identity(&self) -> Option<Identity> {
+        match &self.0 {
+            Judged::Secret(_, fingerprint) => Some(Identity::Password(*fingerprint)),
+            Judged::Token(grant, _, generation) => Some(Identity::Token {
+                grant: grant.name.clone(),
+                generation: *generation,
+            }),
+            Judged::Guess(_) => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Judged {
     Secret(Target, Fingerprint),

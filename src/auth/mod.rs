@@ -27,7 +27,7 @@ mod throttle;
 mod token;
 mod verifier;
 
-pub use self::authenticator::{Authenticator, Granted, Receipt};
+pub use self::authenticator::{Authenticator, Granted, Identity, Receipt};
 pub use self::error::{PasswordError, SecretError};
 pub use self::local_passwords::{add_chosen, add_generated};
 pub use self::source::ask;

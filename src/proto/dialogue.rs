@@ -324,8 +324,47 @@ pub trait Watch: Send {
     /// literal, a multi-line response or a reply.
     fn farewell(&mut self, why: Farewell, flow: &mut Flow);
 
+    /// The upstream may outlive this client: one that takes its leave and has left nothing behind that cannot be undone
+    /// is answered here, and the upstream does not hear of it.
+    fn keep_upstream(&mut self) {}
+
+    /// What the client left behind upstream: `None` until it has been told goodbye here, and for ever where it was the
+    /// upstream that said it.
+    fn remains(&self) -> Option<Remains> {
+        None
+    }
+
     /// The state's name, for the line that says where a session ended.
     fn phase(&self) -> &'static str;
+}
+
+/// What a client that has taken its leave left behind upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remains {
+    /// Nothing that we know of.
+    Nothing,
+    /// IMAP: a mailbox is selected.
+    Mailbox,
+}
+
+/// Between two clients: puts the upstream back to where it was right after its login. We are the client.
+pub trait Reset: Send {
+    /// What is said first.
+    fn begin(&self) -> Bytes;
+
+    /// Looks at what the upstream says; any split.
+    fn step(&mut self, bytes: &[u8]) -> Progress;
+}
+
+/// How far a [`Reset`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// More is to come.
+    Waits,
+    /// The upstream is as it was after its login, and has nothing more to say.
+    Clean,
+    /// It is not, or not surely.
+    Unfit,
 }
 
 /// The most bytes a watch may leave unread and ask for more.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::warm::Place;
 use crate::config::runtime::Endpoint;
 use crate::net::{ClientTlsConfigs, Dialler, NetError, Stream, handshake};
 use crate::proto::dialogue::{
@@ -28,6 +29,10 @@ pub(super) struct Connector {
 pub(super) struct Connected {
     pub(super) stream: Stream,
     pub(super) established: Established,
+    /// When it was.
+    pub(super) since: Instant,
+    /// Where it may wait for another client when this one has gone.
+    pub(super) place: Option<Place>,
 }
 
 impl Connector {
@@ -106,6 +111,8 @@ impl Connector {
                         return Ok(Connected {
                             stream,
                             established: *established,
+                            since: Instant::now(),
+                            place: None,
                         });
                     }
                     UpstreamAction::Fail(refusal) => return Err(Failure::said(refusal)),

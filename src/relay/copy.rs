@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::registry::SessionRecord;
 use super::session::End;
 use crate::net::Stream;
-use crate::proto::dialogue::{Breach, Ending, Farewell, HOLD_MAX, Watch};
+use crate::proto::dialogue::{Breach, Ending, Farewell, HOLD_MAX, Remains, Watch};
 use crate::proto::flow::{Flow, Piece};
 use crate::protocol::{Leg, Protocol};
 
@@ -39,7 +39,16 @@ pub(super) struct Copy<'a> {
     flow: Flow,
     /// Set once nothing more is read: what is unsent goes out, then the session ends with this.
     end: Option<End>,
+    /// The client has taken its leave, the upstream stays, and this is what is to be undone there.
+    remains: Option<Remains>,
     moved_at: Instant,
+}
+
+/// An upstream that outlives its client.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) stream: Stream,
+    pub(super) remains: Remains,
 }
 
 /// One leg: its stream, what was read from it and not taken, what is for it and not sent.
@@ -78,22 +87,26 @@ impl<'a> Copy<'a> {
             upstream: Half::new(upstream, leftovers.upstream),
             flow: Flow::default(),
             end: None,
+            remains: None,
             moved_at: Instant::now(),
         }
     }
 
     /// Relays until either leg ends, both are silent for too long, or `drain` is cancelled and the watch finds a place
     /// to say so.
-    pub(super) async fn run(mut self, drain: &CancellationToken) -> End {
+    pub(super) async fn run(mut self, drain: &CancellationToken) -> (End, Option<Kept>) {
         self.record.set_phase(self.watch.phase());
         let mut drained = pin!(drain.cancelled());
         let mut draining = false;
         let mut tick = pin!(sleep(TICK));
-        poll_fn(|cx| {
+        let end = poll_fn(|cx| {
             draining = draining || drained.as_mut().poll(cx).is_ready();
             self.poll(cx, draining, tick.as_mut())
         })
-        .await
+        .await;
+        let stream = self.upstream.stream;
+        let kept = self.remains.map(|remains| Kept { stream, remains });
+        (end, kept)
     }
 
     fn poll(
@@ -111,6 +124,7 @@ impl<'a> Copy<'a> {
             if self.end.is_none() {
                 let down = self.poll_take(cx, Leg::Upstream);
                 let up = self.poll_take(cx, Leg::Client);
+                self.part();
                 if down && self.client.eof && self.end.is_none() {
                     self.ask_whether_done(cx);
                 }
@@ -123,7 +137,7 @@ impl<'a> Copy<'a> {
                 if self.waits_for_answers() && tick.deadline() > quiet_at {
                     tick.as_mut().reset(quiet_at);
                 }
-            } else if self.client.is_done() && self.upstream.is_done() {
+            } else if self.client.is_done() && (self.upstream.is_done() || self.remains.is_some()) {
                 break;
             } else if tick.deadline() > self.moved_at + CLOSE_TIME {
                 tick.as_mut().reset(self.moved_at + CLOSE_TIME);
@@ -262,6 +276,20 @@ impl<'a> Copy<'a> {
             self.deliver(cx, &[]);
             self.finish(Leg::Client, "closed");
         }
+    }
+
+    /// Where the watch has taken leave of the client, the upstream stays, if all that it was told and said is through.
+    fn part(&mut self) {
+        let Some(remains) = self.watch.remains().filter(|_| self.end.is_none()) else {
+            return;
+        };
+        let cause = "logged out";
+        if !self.upstream.is_at_rest() {
+            return self.finish(Leg::Client, cause);
+        }
+        self.remains = Some(remains);
+        self.end = Some(self.ended(Leg::Client, cause));
+        self.client.close_when_sent();
     }
 
     fn breached(&mut self, cx: &mut Context<'_>, breach: Breach, window: &[u8]) {
@@ -441,6 +469,12 @@ impl Half {
     fn is_done(&self) -> bool {
         self.closing == Closing::Done
     }
+
+    /// Nothing of it is on its way through.
+    fn is_at_rest(&self) -> bool {
+        let read = self.unread.is_empty() && !self.eof;
+        read && !self.is_blocked() && self.closing == Closing::No
+    }
 }
 
 fn run<'a>(piece: &'a Piece, window: &'a [u8]) -> &'a [u8] {
@@ -579,7 +613,7 @@ mod tests {
             let legs = (Stream::Plain(client_leg), Stream::Plain(upstream_leg));
             let watch = Box::new(Lines::default());
             let copy = Copy::new(&place.record, watch, legs.0, legs.1, leftovers);
-            let end = copy.run(&token).await;
+            let (end, _) = copy.run(&token).await;
             let view = place.record.view();
             (end, view.bytes_up, view.bytes_down)
         });

@@ -7,6 +7,7 @@
 //! | `login.rs` | drives the client-facing dialogue to a login |
 //! | `connect.rs` | dials the upstream and drives its dialogue to "authenticated" |
 //! | `copy.rs` | the two directions after login, with the watch between them |
+//! | `warm.rs` | upstreams that outlive their client, until the account's next login |
 //! | `alerts.rs` | how often a person is told by an ALERT |
 //! | `registry.rs` | the open sessions, for `status` and for the log |
 
@@ -17,6 +18,7 @@ mod login;
 mod registry;
 mod service;
 mod session;
+mod warm;
 
 pub use self::connect::Probe;
 pub use self::registry::{Registry, SessionRecord, SessionView};

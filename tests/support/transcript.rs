@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) token: String,
     pub(crate) mechanisms: Vec<String>,
     pub(crate) max_message_size: u64,
+    /// The upstream may outlive the client.
+    pub(crate) keep: bool,
     /// Replayed in one mode only; the file says why.
     pub(crate) whole_only: bool,
 }
@@ -150,6 +152,7 @@ impl Settings {
             token: TOKEN.to_owned(),
             mechanisms: Vec::new(),
             max_message_size: 0,
+            keep: false,
             whole_only: false,
         }
     }
@@ -175,6 +178,7 @@ impl Settings {
             ("max-size", size) => {
                 self.max_message_size = size.parse().map_err(|_| "max-size is a number")?;
             }
+            ("keep", "") => self.keep = true,
             ("whole-only", reason) if !reason.is_empty() => self.whole_only = true,
             ("whole-only", _) => return Err("whole-only needs a reason".into()),
             _ => return Err(format!("no setting is called {text:?}")),
@@ -201,7 +205,9 @@ fn event(text: &str) -> Result<Option<Input>, String> {
             cause(name)?;
             return Ok(None);
         }
-        ["close" | "half-close"] | ["close", _] | ["breach", "client" | "upstream"] => {
+        ["close" | "half-close" | "kept" | "clean" | "unfit"]
+        | ["close", _]
+        | ["breach", "client" | "upstream"] => {
             return Ok(None);
         }
         _ => return Err(format!("nothing is called {text:?}")),
