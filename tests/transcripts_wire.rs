@@ -160,6 +160,9 @@ fn verdict(transcript: &Transcript) -> Verdict {
     if transcript.settings.credential == Credential::Bearer {
         return Verdict::Skipped("an access token needs an issuer");
     }
+    if transcript.settings.assumed.is_some() {
+        return Verdict::Skipped("no earlier login was there");
+    }
     let inputs = transcript.turns.iter().flat_map(|turn| &turn.inputs);
     let mut upstream_spoke = false;
     let mut verdict = Verdict::Plain;

@@ -4,6 +4,8 @@
 //! speaks to the provider until it is authenticated; [`Watch`] sits between the two legs afterwards. None of them does
 //! IO, reads a clock or logs: the relay feeds them and carries out what they ask for.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::flow::Flow;
@@ -126,6 +128,15 @@ pub trait Upstream: Send {
     /// Advances the machine by one input; what is to be done is appended to `actions`, in order.
     fn step(&mut self, input: UpstreamInput<'_>, actions: &mut Vec<UpstreamAction>);
 
+    /// What the upstream named at an earlier login, so that it need not be asked again. Only a guess: what it names by
+    /// itself comes first, and where it refuses what was said on this ground, it is asked before anything is concluded.
+    fn assume(&mut self, _profile: Arc<Profile>) {}
+
+    /// What it had to be asked for in this dialogue, to be assumed in later ones.
+    fn profile(&self) -> Option<Profile> {
+        None
+    }
+
     /// The state's name, for the line that says where a session ended.
     fn phase(&self) -> &'static str;
 }
@@ -156,6 +167,15 @@ pub enum UpstreamAction {
     Established(Box<Established>),
     /// Not authenticated; close.
     Fail(Refusal),
+}
+
+/// What an upstream answers when it is asked what it can do. The same for every account there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// Before login, and under TLS. `None` where it does not know the question (POP3 without CAPA).
+    pub before_login: Option<Vec<String>>,
+    /// After it, where that is asked by itself (POP3).
+    pub after_login: Option<Vec<String>>,
 }
 
 /// How to log in at the upstream.

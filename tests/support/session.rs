@@ -2,6 +2,8 @@
 //!
 //! It honours `reads()`: bytes of a leg that may not be read wait, and what a watch leaves untaken is offered again.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use mailsluice::proto::dialogue::{
     Breach, CloseReason, Credential, Ending, Established, HOLD_MAX, Login, LoginAction,
@@ -436,7 +438,11 @@ impl<'a> Session<'a> {
         };
         self.provider = Inbox::default();
         self.connections += 1;
-        self.upstream = Some(upstream(self.settings.protocol, settings));
+        let mut upstream = upstream(self.settings.protocol, settings);
+        if let Some(profile) = &self.settings.assumed {
+            upstream.assume(Arc::new(profile.clone()));
+        }
+        self.upstream = Some(upstream);
         self.upstream_step(UpstreamInput::Connected)
     }
 
