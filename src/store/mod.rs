@@ -4,12 +4,14 @@
 //! what is SQLite's own is in this file: how the file is opened. Secret columns are encrypted row by row (`seal`) with
 //! keys derived from one key (`key`), which is kept elsewhere.
 //!
-//! The running service and the command line use the file at the same time: nothing read from it is cached here, so a
-//! local password added or revoked counts from the next login on.
+//! The running service and the command line use the file at the same time. Nothing read from it is remembered but local
+//! passwords, and those only until anything is committed by anybody (`changes`), so one added or revoked counts from the
+//! next login on.
 //!
 //! A call that returned `Ok` is on the disk: WAL with `synchronous=FULL` syncs at every commit, and a process killed at
 //! any moment loses nothing that was acknowledged.
 
+mod changes;
 mod error;
 mod files;
 mod grants;
@@ -28,7 +30,9 @@ use aws_lc_rs::hmac;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+use self::changes::Changes;
 use self::key::StoreKey;
+use self::local_passwords::Remembered;
 use self::seal::Sealer;
 use crate::config::runtime::StoreSettings;
 
@@ -50,6 +54,8 @@ struct Inner {
     path: PathBuf,
     sealer: Sealer,
     verifier_key: hmac::Key,
+    changes: Changes,
+    remembered: Remembered,
 }
 
 impl Store {
@@ -71,6 +77,8 @@ impl Store {
             inner: Arc::new(Inner {
                 sealer: Sealer::new(&key)?,
                 verifier_key: key.derive_hmac(b"local password verifiers")?,
+                changes: Changes::of(&path),
+                remembered: Remembered::default(),
                 path,
             }),
             pool,
