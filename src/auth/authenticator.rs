@@ -100,7 +100,7 @@ impl Authenticator {
 
     /// Decides on `attempt` by the client at `peer`, on a listener for `protocol` bound to `pin`.
     ///
-    /// Takes microseconds and a read of the store for a right password whose credential is in memory; up to 15 s longer
+    /// Takes microseconds for a right password whose credential is in memory, and a read of the store where that changed; up to 15 s longer
     /// for those who guess, and up to 20 s longer while a source or an issuer is asked.
     pub async fn check(
         &self,
