@@ -60,7 +60,9 @@ impl LocalPassword {
 
 /// The local passwords of accounts, as they were at a moment.
 #[derive(Default)]
-pub(super) struct Remembered(Mutex<HashMap<String, (Mark, Arc<[LocalPassword]>)>>);
+pub(super) struct Remembered(Mutex<ByAccount>);
+
+type ByAccount = HashMap<String, (Mark, Arc<[LocalPassword]>)>;
 
 impl Remembered {
     fn at(&self, mark: Mark, account: &str) -> Option<Arc<[LocalPassword]>> {
@@ -77,7 +79,7 @@ impl Remembered {
         all.insert(account.to_owned(), (mark, Arc::clone(passwords)));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, (Mark, Arc<[LocalPassword]>)>> {
+    fn lock(&self) -> MutexGuard<'_, ByAccount> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
