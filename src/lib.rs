@@ -38,17 +38,23 @@
 //!    what lets one port serve every account and every provider.
 //! 3. [`auth`] checks the local password and finds account and credential; a token is fresh already, as a rule, since
 //!    [`auth::oauth::Tokens`] renews it in the background.
-//! 4. `relay::connect` dials, proves the host's name by TLS, and a [`proto::dialogue::Upstream`] authenticates. A token
-//!    that is refused is renewed once, and tried once more, without a word to the client.
+//! 4. `relay::warm` may have a session of the same account, server and credential that another client has left. Else
+//!    `relay::connect` dials, proves the host's name by TLS, and a [`proto::dialogue::Upstream`] authenticates, without
+//!    asking what is known from an earlier login (`relay::profiles`). A token that is refused is renewed once, and tried
+//!    once more, without a word to the client.
 //! 5. The client is told, with the upstream's capabilities less what may not pass.
 //! 6. A [`proto::dialogue::Watch`] stands between the legs while `relay::copy` moves bytes, until either ends.
 //! 7. One `info` line says account, bytes, duration, phase and cause.
+//! 8. An IMAP client that logged out, or an SMTP client that quit, and left nothing behind, leaves its upstream: a
+//!    [`proto::dialogue::Reset`] makes it fit for the account's next login, and it waits for that a little while.
 //!
 //! # Invariants
 //!
 //! - A credential is sent only over TLS that has proved the configured host name. There are no redirects, referrals or
 //!   fallbacks, and verification cannot be switched off.
-//! - Success is said to the client only after the upstream said it.
+//! - Success is said to the client only after the upstream said it, to this login or to the one whose session it takes over.
+//! - No client sees anything of another: a session that waits serves the same account, server and credential, and only if
+//!   all that was said in it is known to leave nothing behind.
 //! - Only a wrong local password looks like a wrong password ([`proto::refusal`]); under pass-through it is the provider's,
 //!   which is the client's own.
 //! - A literal or a multi-line response is never cut, padded or interpreted. Of an SMTP message nothing changes but its
@@ -64,8 +70,24 @@
 //! - **A rejected credential stays temporary.** When the provider refuses the stored password, the client gets
 //!   `[UNAVAILABLE]`, however often it happens: its own password is right, and programs erase saved ones otherwise.
 //!   After three refusals in a row we stop asking the provider for a growing time, so that it does not lock the mailbox.
-//! - **Local passwords are looked up at each login**, in the store's index: tens of microseconds, and a revoked one is
-//!   refused from the next login on in every process, with no cache to invalidate.
+//! - **Local passwords are remembered until anybody commits anything** to the store: each login compares the header of
+//!   SQLite's WAL index, one read of 48 octets, so that one revoked by any process is refused from the next login on. A
+//!   `PRAGMA data_version` would tell the same for two hand-overs between threads, a counter of our own only what our own
+//!   programs do.
+//! - **An upstream session may wait for the next login**, by default: scripts and web mailers log in for each message.
+//!   What may have been said in it is a list of what is allowed, so that an extension nobody has heard of is never shared;
+//!   anything it says while it waits ends it; it serves for ten minutes at most, so that what a provider revokes ends. Two
+//!   an account and 30 seconds stay far below any provider's limit. Under pass-through only the provider can tell whether
+//!   the next password is right, so there it never does.
+//! - **LOGOUT and QUIT are answered here where the session is kept**: the upstream must not hear of them. Where it is not,
+//!   they go on as they came.
+//! - **What an upstream can do is assumed, not believed**: it spares a round trip where it names nothing by itself. A
+//!   refusal on that ground leads to the question, and to a second try only if the answer changes how the login is said,
+//!   so that no wrong password is tried twice.
+//! - **The upstream is not dialled before a login**: a client on the same machine logs in within a millisecond of being
+//!   accepted, so that little would be gained, and every probe of a port would become a connection at a provider.
+//! - **The list before login stays ours** though upstreams' lists are known by then: one port serves accounts of many
+//!   providers, and what is promised there must hold for all of them.
 //! - **One task and one poll function move both directions** (`relay::copy`), reading into a buffer that belongs to the
 //!   thread. An idle session holds no buffer at all.
 //! - **A watch answers by omission where it can**: a forbidden IMAP or POP3 command goes upstream under a name no server

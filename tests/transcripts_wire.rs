@@ -36,6 +36,8 @@ mod script;
 mod stage;
 #[path = "support/transcript.rs"]
 mod transcript;
+#[path = "support/warm.rs"]
+mod warm;
 #[path = "support/wire.rs"]
 mod wire;
 
@@ -157,6 +159,9 @@ fn verdict(transcript: &Transcript) -> Verdict {
     }
     if transcript.settings.credential == Credential::Bearer {
         return Verdict::Skipped("an access token needs an issuer");
+    }
+    if transcript.settings.assumed.is_some() {
+        return Verdict::Skipped("no earlier login was there");
     }
     let inputs = transcript.turns.iter().flat_map(|turn| &turn.inputs);
     let mut upstream_spoke = false;

@@ -50,6 +50,34 @@ pub struct Granted {
 #[derive(Clone, Debug)]
 pub struct Receipt(Judged);
 
+/// Which credential an upstream session was opened with: another password or token has another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// The stored password with this keyed hash.
+    Password(Fingerprint),
+    /// The access token of this generation of a grant.
+    Token {
+        /// The grant's name.
+        grant: String,
+        /// Its generation.
+        generation: u64,
+    },
+}
+
+impl Receipt {
+    /// Whose session the credential opens; `None` under pass-through, where only the upstream can tell.
+    pub fn identity(&self) -> Option<Identity> {
+        match &self.0 {
+            Judged::Secret(_, fingerprint) => Some(Identity::Password(*fingerprint)),
+            Judged::Token(grant, _, generation) => Some(Identity::Token {
+                grant: grant.name.clone(),
+                generation: *generation,
+            }),
+            Judged::Guess(_) => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Judged {
     Secret(Target, Fingerprint),
@@ -72,7 +100,7 @@ impl Authenticator {
 
     /// Decides on `attempt` by the client at `peer`, on a listener for `protocol` bound to `pin`.
     ///
-    /// Takes microseconds and a read of the store for a right password whose credential is in memory; up to 15 s longer
+    /// Takes microseconds for a right password whose credential is in memory, and a read of the store where that changed; up to 15 s longer
     /// for those who guess, and up to 20 s longer while a source or an issuer is asked.
     pub async fn check(
         &self,

@@ -84,7 +84,7 @@ impl LocalCheck {
         match self.matching(account, &tags, password).await {
             Ok(Some(used)) => {
                 self.throttle.accepted(guess, Instant::now());
-                self.note_use(used.clone());
+                self.note_use(&used);
                 Ok(used)
             }
             Ok(None) => {
@@ -112,17 +112,20 @@ impl LocalCheck {
         tags: &Tags,
         password: &Secret,
     ) -> Result<Option<LocalPassword>, PasswordError> {
-        for kept in self.store.local_passwords(account).await? {
-            if self.proven.matches(&kept, tags, password).await? {
-                return Ok(Some(kept));
+        for kept in self.store.present_local_passwords(account).await?.iter() {
+            if self.proven.matches(kept, tags, password).await? {
+                return Ok(Some(kept.clone()));
             }
         }
         Ok(None)
     }
 
     /// Beside the login: the client does not wait for a disk, and a full one does not keep it out.
-    fn note_use(&self, used: LocalPassword) {
-        let store = self.store.clone();
+    fn note_use(&self, used: &LocalPassword) {
+        if !used.is_to_be_touched() {
+            return;
+        }
+        let (store, used) = (self.store.clone(), used.clone());
         tokio::spawn(async move {
             if let Err(error) = store.touch_local_password(&used).await {
                 tracing::warn!(

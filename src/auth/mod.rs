@@ -4,7 +4,7 @@
 //!
 //! 1. The account the name leads to. An unknown name goes on like a known one, to the same end.
 //! 2. `throttle`: those who guess wait.
-//! 3. `local_check` and `verifier`: the local passwords of the account, read from the store each time, so that one
+//! 3. `local_check` and `verifier`: the local passwords of the account as they are in the store now, so that one
 //!    revoked by another process is refused at once. Each failure is answered a second after its check began.
 //! 4. `secrets`: the provider's password, from memory or its source. Nothing touches it before step 3 has passed.
 //!    For an OAuth account [`oauth::Tokens`] instead: an access token; its life is the state machine in `token`.
@@ -27,7 +27,7 @@ mod throttle;
 mod token;
 mod verifier;
 
-pub use self::authenticator::{Authenticator, Granted, Receipt};
+pub use self::authenticator::{Authenticator, Granted, Identity, Receipt};
 pub use self::error::{PasswordError, SecretError};
 pub use self::local_passwords::{add_chosen, add_generated};
 pub use self::source::ask;

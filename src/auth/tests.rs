@@ -13,7 +13,7 @@ use super::oauth::Tokens;
 use super::*;
 use crate::config::runtime::{
     Account, AccountAuth, Accounts, Config, Endpoint, KeySource, Limits, LogSettings, SecretSource,
-    SignInSettings, StoreSettings, Trust,
+    SignInSettings, StoreSettings, Trust, WarmSettings,
 };
 use crate::proto::dialogue::{Credential, LoginAttempt};
 use crate::proto::refusal::{Cause, Refusal};
@@ -139,6 +139,7 @@ pub(super) fn config(state_dir: PathBuf, auth: AccountAuth) -> Config {
         },
         state_dir,
         host: "localhost".into(),
+        warm: WarmSettings::default(),
         limits: Limits {
             sessions: 1,
             sessions_per_peer: 1,

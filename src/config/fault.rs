@@ -383,6 +383,8 @@ pub(super) enum Fault {
     NotOneKey,
     #[error("write a number from 1 to {0}")]
     NotWithin(u64),
+    #[error("write a number from 0 to {0}")]
+    NotUpTo(u64),
     #[error(
         "this is no filter: write a level such as \"info\", or \"info,mailsluice::relay=debug\""
     )]

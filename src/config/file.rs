@@ -22,6 +22,7 @@ pub(super) struct File {
     pub providers: Vec<String>,
     pub store: StoreTable,
     pub limits: LimitsTable,
+    pub warm: WarmTable,
     pub log: LogTable,
     pub sign_in: SignInTable,
     pub issuer: BTreeMap<String, IssuerEntry>,
@@ -168,6 +169,14 @@ pub(super) struct LimitsTable {
     pub before_login: u64,
     pub login: u64,
     pub drain: u64,
+}
+
+/// Times in seconds.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct WarmTable {
+    pub sessions: u64,
+    pub idle: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]

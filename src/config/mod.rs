@@ -210,6 +210,7 @@ fn checked(
         state_dir,
         host,
         limits: check::limits(&file.limits, check),
+        warm: check::warm(&file.warm, check),
         log: check::log(&file.log, check),
         sign_in,
     };
@@ -320,6 +321,10 @@ sessions_per_peer = 100
 before_login = 60
 login = 25
 drain = 30
+
+[warm]
+sessions = 2
+idle = 30
 
 [log]
 filter = "info"

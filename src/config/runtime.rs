@@ -26,6 +26,8 @@ pub struct Config {
     pub host: String,
     /// Bounds on work and time.
     pub limits: Limits,
+    /// Upstream sessions that wait for the next login.
+    pub warm: WarmSettings,
     /// How to log.
     pub log: LogSettings,
     /// How people sign in.
@@ -178,7 +180,7 @@ pub enum SecretSource {
 }
 
 /// One server of a provider, for one protocol.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Host name; it is also what the certificate must prove.
     pub host: String,
@@ -236,6 +238,15 @@ pub struct Limits {
     pub login: std::time::Duration,
     /// How long open sessions may go on after SIGTERM.
     pub drain: std::time::Duration,
+}
+
+/// Upstream sessions that wait for the account's next login after a client has logged out. The default is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WarmSettings {
+    /// At once, for each account and protocol; 0 is none.
+    pub sessions: usize,
+    /// How long one waits.
+    pub idle: std::time::Duration,
 }
 
 /// How to log.

@@ -4,6 +4,8 @@
 //! speaks to the provider until it is authenticated; [`Watch`] sits between the two legs afterwards. None of them does
 //! IO, reads a clock or logs: the relay feeds them and carries out what they ask for.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::flow::Flow;
@@ -126,6 +128,15 @@ pub trait Upstream: Send {
     /// Advances the machine by one input; what is to be done is appended to `actions`, in order.
     fn step(&mut self, input: UpstreamInput<'_>, actions: &mut Vec<UpstreamAction>);
 
+    /// What the upstream named at an earlier login, so that it need not be asked again. Only a guess: what it names by
+    /// itself comes first, and where it refuses what was said on this ground, it is asked before anything is concluded.
+    fn assume(&mut self, _profile: Arc<Profile>) {}
+
+    /// What it had to be asked for in this dialogue, to be assumed in later ones.
+    fn profile(&self) -> Option<Profile> {
+        None
+    }
+
     /// The state's name, for the line that says where a session ended.
     fn phase(&self) -> &'static str;
 }
@@ -156,6 +167,15 @@ pub enum UpstreamAction {
     Established(Box<Established>),
     /// Not authenticated; close.
     Fail(Refusal),
+}
+
+/// What an upstream answers when it is asked what it can do. The same for every account there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// Before login, and under TLS. `None` where it does not know the question (POP3 without CAPA).
+    pub before_login: Option<Vec<String>>,
+    /// After it, where that is asked by itself (POP3).
+    pub after_login: Option<Vec<String>>,
 }
 
 /// How to log in at the upstream.
@@ -324,8 +344,47 @@ pub trait Watch: Send {
     /// literal, a multi-line response or a reply.
     fn farewell(&mut self, why: Farewell, flow: &mut Flow);
 
+    /// The upstream may outlive this client: one that takes its leave and has left nothing behind that cannot be undone
+    /// is answered here, and the upstream does not hear of it.
+    fn keep_upstream(&mut self) {}
+
+    /// What the client left behind upstream: `None` until it has been told goodbye here, and for ever where it was the
+    /// upstream that said it.
+    fn remains(&self) -> Option<Remains> {
+        None
+    }
+
     /// The state's name, for the line that says where a session ended.
     fn phase(&self) -> &'static str;
+}
+
+/// What a client that has taken its leave left behind upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remains {
+    /// Nothing that we know of.
+    Nothing,
+    /// IMAP: a mailbox is selected.
+    Mailbox,
+}
+
+/// Between two clients: puts the upstream back to where it was right after its login. We are the client.
+pub trait Reset: Send {
+    /// What is said first.
+    fn begin(&self) -> Bytes;
+
+    /// Looks at what the upstream says; any split.
+    fn step(&mut self, bytes: &[u8]) -> Progress;
+}
+
+/// How far a [`Reset`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// More is to come.
+    Waits,
+    /// The upstream is as it was after its login, and has nothing more to say.
+    Clean,
+    /// It is not, or not surely.
+    Unfit,
 }
 
 /// The most bytes a watch may leave unread and ask for more.

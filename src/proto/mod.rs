@@ -10,6 +10,8 @@
 //! | `upstream.rs` | the upstream-facing dialogue up to "authenticated" | we are the client |
 //! | `watch.rs` | after login: passes bytes, acts only where something must change | both |
 //!
+//! IMAP and SMTP have a sixth, `reset.rs`: between two clients that share an upstream one after the other.
+//!
 //! What they share is here: [`dialogue`] (inputs, actions, traits), [`flow`] (what a watch wants done), [`lines`] (the
 //! line buffer), [`sasl`], [`refusal`] (why a login fails), [`text`] (a peer's words, made safe). [`http`] is for the one
 //! page that a browser is sent back to after a sign-in.
@@ -25,7 +27,9 @@ pub mod sasl;
 pub mod smtp;
 pub mod text;
 
-use self::dialogue::{Established, Login, LoginSettings, Upstream, UpstreamSettings, Watch};
+use self::dialogue::{
+    Established, Login, LoginSettings, Remains, Reset, Upstream, UpstreamSettings, Watch,
+};
 use crate::protocol::Protocol;
 
 /// The client-facing dialogue of `protocol`.
@@ -56,5 +60,23 @@ pub fn watch(
         Protocol::Imap => Box::new(imap::watch::ImapWatch::new(settings, established)),
         Protocol::Pop3 => Box::new(pop3::watch::Pop3Watch::new(settings, established)),
         Protocol::Smtp => Box::new(smtp::watch::SmtpWatch::new(settings, established)),
+    }
+}
+
+/// What makes an upstream of `protocol` fit for the next client; `None` where nothing can.
+pub fn reset(protocol: Protocol, remains: Remains) -> Option<Box<dyn Reset>> {
+    match protocol {
+        Protocol::Imap => Some(Box::new(imap::reset::ImapReset::new(remains))),
+        // RFC 1939 section 6: QUIT is what deletes, and it ends the session.
+        Protocol::Pop3 => None,
+        Protocol::Smtp => Some(Box::new(smtp::reset::SmtpReset::default())),
+    }
+}
+
+/// What is said to an upstream that nobody needs any more, between two clients.
+pub fn goodbye(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::Imap => b"m0 LOGOUT\r\n",
+        Protocol::Pop3 | Protocol::Smtp => b"QUIT\r\n",
     }
 }

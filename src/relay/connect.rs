@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::profiles::Profiles;
+use super::warm::Place;
 use crate::config::runtime::Endpoint;
 use crate::net::{ClientTlsConfigs, Dialler, NetError, Stream, handshake};
 use crate::proto::dialogue::{
@@ -21,6 +23,7 @@ use crate::protocol::{Protocol, TlsMode};
 pub(super) struct Connector {
     pub(super) dialler: Dialler,
     pub(super) tls: ClientTlsConfigs,
+    pub(super) profiles: Profiles,
 }
 
 /// An upstream that is authenticated.
@@ -28,6 +31,10 @@ pub(super) struct Connector {
 pub(super) struct Connected {
     pub(super) stream: Stream,
     pub(super) established: Established,
+    /// When it was.
+    pub(super) since: Instant,
+    /// Where it may wait for another client when this one has gone.
+    pub(super) place: Option<Place>,
 }
 
 impl Connector {
@@ -62,14 +69,18 @@ impl Connector {
     ) -> Result<Connected, Failure> {
         let mut phase = "connect";
         let attempt = self.dialogue(protocol, endpoint, settings, &mut phase);
-        match timeout_at(deadline, attempt).await {
+        let outcome = match timeout_at(deadline, attempt).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Failure::fatal(Refusal::new(
                 Cause::Unavailable,
                 phase,
                 format!("{} did not answer in time", endpoint.host),
             ))),
+        };
+        if outcome.is_err() {
+            self.profiles.forget(protocol, endpoint);
         }
+        outcome
     }
 
     async fn dialogue(
@@ -86,6 +97,9 @@ impl Connector {
             self.encrypt(&mut stream, endpoint).await?;
         }
         let mut machine = crate::proto::upstream(protocol, settings);
+        if let Some(profile) = self.profiles.of(protocol, endpoint) {
+            machine.assume(profile);
+        }
         let mut actions = Vec::new();
         let mut buffer = vec![0; READ_SIZE];
         machine.step(UpstreamInput::Connected, &mut actions);
@@ -103,9 +117,14 @@ impl Connector {
                         tls_ready = true;
                     }
                     UpstreamAction::Established(established) => {
+                        if let Some(profile) = machine.profile() {
+                            self.profiles.learn(protocol, endpoint, profile);
+                        }
                         return Ok(Connected {
                             stream,
                             established: *established,
+                            since: Instant::now(),
+                            place: None,
                         });
                     }
                     UpstreamAction::Fail(refusal) => return Err(Failure::said(refusal)),

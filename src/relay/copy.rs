@@ -20,7 +20,7 @@ use super::half::{Closing, Half};
 use super::registry::SessionRecord;
 use super::session::End;
 use crate::net::Stream;
-use crate::proto::dialogue::{Breach, Ending, Farewell, HOLD_MAX, Watch};
+use crate::proto::dialogue::{Breach, Ending, Farewell, HOLD_MAX, Remains, Watch};
 use crate::proto::flow::Flow;
 use crate::protocol::{Leg, Protocol};
 
@@ -40,11 +40,20 @@ pub(super) struct Copy<'a> {
     flow: Flow,
     /// Set once nothing more is read: what is unsent goes out, then the session ends with this.
     end: Option<End>,
+    /// The client has taken its leave, the upstream stays, and this is what is to be undone there.
+    remains: Option<Remains>,
     /// The client is waited for at the end, so that it hears what was said last.
     lingers: bool,
     /// As it was told last.
     phase: &'static str,
     moved_at: Instant,
+}
+
+/// An upstream that outlives its client.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) stream: Stream,
+    pub(super) remains: Remains,
 }
 
 impl<'a> Copy<'a> {
@@ -62,6 +71,7 @@ impl<'a> Copy<'a> {
             upstream: Half::new(upstream, leftovers.upstream),
             flow: Flow::default(),
             end: None,
+            remains: None,
             lingers: false,
             phase: "",
             moved_at: Instant::now(),
@@ -70,15 +80,18 @@ impl<'a> Copy<'a> {
 
     /// Relays until either leg ends, both are silent for too long, or `drain` is cancelled and the watch finds a place
     /// to say so.
-    pub(super) async fn run(mut self, drain: &CancellationToken) -> End {
+    pub(super) async fn run(mut self, drain: &CancellationToken) -> (End, Option<Kept>) {
         let mut drained = pin!(drain.cancelled());
         let mut draining = false;
         let mut clock = pin!(sleep_until(self.due()));
-        poll_fn(|cx| {
+        let end = poll_fn(|cx| {
             draining = draining || drained.as_mut().poll(cx).is_ready();
             self.poll(cx, draining, clock.as_mut())
         })
-        .await
+        .await;
+        let stream = self.upstream.stream;
+        let kept = self.remains.map(|remains| Kept { stream, remains });
+        (end, kept)
     }
 
     fn poll(
@@ -123,6 +136,7 @@ impl<'a> Copy<'a> {
     fn poll_move(&mut self, cx: &mut Context<'_>) -> bool {
         let down = self.poll_take(cx, Leg::Upstream);
         let up = self.poll_take(cx, Leg::Client);
+        self.part();
         if down && self.client.eof && self.end.is_none() {
             self.ask_whether_done(cx);
         }
@@ -265,6 +279,20 @@ impl<'a> Copy<'a> {
         }
     }
 
+    /// Where the watch has taken leave of the client, the upstream stays, if all that it was told and said is through.
+    fn part(&mut self) {
+        let Some(remains) = self.watch.remains().filter(|_| self.end.is_none()) else {
+            return;
+        };
+        let cause = "logged out";
+        if !self.upstream.is_at_rest() {
+            return self.finish(Leg::Client, cause);
+        }
+        self.remains = Some(remains);
+        self.end = Some(self.ended(Leg::Client, cause));
+        self.client.close_when_sent();
+    }
+
     fn breached(&mut self, cx: &mut Context<'_>, breach: Breach, window: &[u8]) {
         self.deliver(cx, window);
         self.fail(breach.leg, breach.to_string());
@@ -323,7 +351,7 @@ impl<'a> Copy<'a> {
 
     fn is_closed(&mut self, cx: &mut Context<'_>) -> bool {
         let gone = !self.lingers || self.client.poll_discard(cx).is_ready();
-        gone && self.client.is_done() && self.upstream.is_done()
+        gone && self.client.is_done() && (self.upstream.is_done() || self.remains.is_some())
     }
 
     fn ended(&self, leg: Leg, cause: impl Into<String>) -> End {

@@ -154,6 +154,12 @@ impl Half {
         !self.unsent.is_empty() || self.unflushed
     }
 
+    /// Nothing of it is on its way through.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let read = self.unread.is_empty() && !self.eof;
+        read && !self.is_blocked() && self.closing == Closing::No
+    }
+
     pub(super) fn is_done(&self) -> bool {
         matches!(self.closing, Closing::Done | Closing::GivenUp)
     }

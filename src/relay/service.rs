@@ -18,6 +18,7 @@ use super::alerts::Alerts;
 use super::connect::Connector;
 use super::registry::Registry;
 use super::session::{ListenerState, Session, Shared};
+use super::warm::Warm;
 use crate::auth::Authenticator;
 use crate::config::runtime::{Config, Listener, ListenerTls};
 use crate::net::{Bound, NetError, acceptor, bind};
@@ -104,6 +105,7 @@ impl Service {
                 authenticator,
                 connector: Connector::default(),
                 alerts: Alerts::default(),
+                warm: Warm::default(),
                 drain: CancellationToken::new(),
                 abort: CancellationToken::new(),
             }),
@@ -126,6 +128,7 @@ impl Service {
         self.listen(&config)?;
         self.shared.connector.tls.forget_files();
         self.overview.config.store(config);
+        self.shared.warm.forget();
         Ok(())
     }
 
@@ -135,10 +138,12 @@ impl Service {
         let time = self.overview.config.load().limits.drain;
         self.listening.clear();
         self.shared.drain.cancel();
+        self.shared.warm.stop();
         self.sessions.close();
         let in_time = timeout(time, self.sessions.wait()).await.is_ok();
         self.shared.abort.cancel();
         let _ = timeout(ABORT_TIME, self.sessions.wait()).await;
+        let _ = timeout(ABORT_TIME, self.shared.warm.stopped()).await;
         in_time
     }
 

@@ -13,9 +13,10 @@ use super::connect::{Connected, Connector};
 use super::copy::{Copy, Leftovers};
 use super::login::LoginLeg;
 use super::registry::SessionRecord;
+use super::warm::{self, Left, Place, Warm};
 use crate::auth::{Authenticator, Granted};
 use crate::config::Found;
-use crate::config::runtime::{Config, Listener, ListenerTls};
+use crate::config::runtime::{Config, Endpoint, Listener, ListenerTls};
 use crate::net::{Acceptor, Stream};
 use crate::proto::dialogue::{ClientTls, LoginAttempt, LoginSettings, UpstreamSettings};
 use crate::proto::refusal::{Cause, Refusal};
@@ -27,6 +28,7 @@ pub(super) struct Shared {
     pub(super) authenticator: Arc<Authenticator>,
     pub(super) connector: Connector,
     pub(super) alerts: Alerts,
+    pub(super) warm: Warm,
     /// The service stops: sessions say so and end where they may.
     pub(super) drain: CancellationToken,
     /// The time for that is over.
@@ -129,18 +131,33 @@ impl Session {
         let settings = self.login_settings(&logged_in.client);
         let Connected {
             stream,
-            established,
+            mut established,
+            since,
+            place,
         } = logged_in.upstream;
-        let watch = crate::proto::watch(self.record.protocol, &settings, &established);
+        let mut watch = crate::proto::watch(self.record.protocol, &settings, &established);
+        let place = place.filter(|_| since.elapsed() < warm::AGE_MAX);
+        if place.is_some() {
+            watch.keep_upstream();
+        }
         let leftovers = Leftovers {
             client: logged_in.leftover,
-            upstream: established.leftover,
+            upstream: std::mem::take(&mut established.leftover),
         };
-        Ok(
-            Copy::new(&self.record, watch, logged_in.client, stream, leftovers)
-                .run(&self.shared.drain)
-                .await,
-        )
+        let copy = Copy::new(&self.record, watch, logged_in.client, stream, leftovers);
+        let (end, kept) = copy.run(&self.shared.drain).await;
+        if let (Some(kept), Some(place)) = (kept, place) {
+            let connected = Connected {
+                stream: kept.stream,
+                established,
+                since,
+                place: None,
+            };
+            let remains = kept.remains;
+            let left = Left { connected, remains };
+            self.shared.warm.keep(place, left, &self.config.warm);
+        }
+        Ok(end)
     }
 
     /// The client leg, with its implicit TLS if the listener has it.
@@ -221,6 +238,17 @@ impl Session {
             return Err(Refusal::new(Cause::ProtocolOff, "routing", text));
         };
         self.record.set_upstream(&endpoint.host, endpoint.port);
+        let place = self.place(granted, endpoint);
+        if let Some(place) = &place
+            && let Some(mut warm) = self.shared.warm.take(place).await
+        {
+            tracing::debug!(
+                conn = self.record.conn,
+                "took over a session that was logged in"
+            );
+            warm.place = Some(place.clone());
+            return Ok(warm);
+        }
         let settings = UpstreamSettings {
             tls: endpoint.tls,
             ehlo_name: self.config.host.clone(),
@@ -228,7 +256,7 @@ impl Session {
             passthrough: granted.passthrough,
         };
         let connector = &self.shared.connector;
-        let connected = connector
+        let mut connected = connector
             .connect(protocol, endpoint, settings, deadline)
             .await;
         let authenticator = &self.shared.authenticator;
@@ -239,7 +267,23 @@ impl Session {
             }
             Err(_) => {}
         }
+        if let Ok(connected) = &mut connected {
+            connected.place = place;
+        }
         connected
+    }
+
+    /// Where the upstream session may wait for the account's next login; `None` where it is not to. POP3 deletes what
+    /// was marked at QUIT, and under pass-through only the upstream can tell whether the next password is right.
+    fn place(&self, granted: &Granted, endpoint: &Endpoint) -> Option<Place> {
+        let protocol = self.record.protocol;
+        if self.config.warm.sessions == 0 || protocol == Protocol::Pop3 {
+            return None;
+        }
+        let credential = granted.receipt.identity()?;
+        let account = &granted.account.address;
+        let warm = &self.shared.warm;
+        Some(warm.place(protocol, account, endpoint, credential))
     }
 
     fn log_login(&self) {

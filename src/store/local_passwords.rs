@@ -1,9 +1,13 @@
 //! The table of local passwords: what `auth` verifies a client against. What a verifier holds is `auth`'s business.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use aws_lc_rs::rand;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::changes::Mark;
 use super::error::StoreError;
 use super::{Store, unix_now};
 use crate::secret::Secret;
@@ -46,7 +50,58 @@ impl PasswordKind {
     }
 }
 
+impl LocalPassword {
+    /// Whether a use of it is worth noting: at most once a day for each, so that logins cost no disk sync.
+    pub fn is_to_be_touched(&self) -> bool {
+        self.last_used_at
+            .is_none_or(|at| unix_now() - at >= TOUCH_EVERY)
+    }
+}
+
+/// The local passwords of accounts, as they were at a moment.
+#[derive(Default)]
+pub(super) struct Remembered(Mutex<ByAccount>);
+
+type ByAccount = HashMap<String, (Mark, Arc<[LocalPassword]>)>;
+
+impl Remembered {
+    fn at(&self, mark: Mark, account: &str) -> Option<Arc<[LocalPassword]>> {
+        let all = self.lock();
+        let (then, passwords) = all.get(account)?;
+        (*then == mark).then(|| Arc::clone(passwords))
+    }
+
+    fn put(&self, mark: Mark, account: &str, passwords: &Arc<[LocalPassword]>) {
+        let mut all = self.lock();
+        if all.len() >= REMEMBERED_MAX {
+            all.clear();
+        }
+        all.insert(account.to_owned(), (mark, Arc::clone(passwords)));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ByAccount> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Store {
+    /// The same as [`Store::local_passwords`], from memory where nothing was committed to the store since.
+    pub async fn present_local_passwords(
+        &self,
+        account: &str,
+    ) -> Result<Arc<[LocalPassword]>, StoreError> {
+        // Before they are read: what is committed meanwhile makes them old at once, not new for ever.
+        let Some(mark) = self.inner.changes.mark() else {
+            return Ok(self.local_passwords(account).await?.into());
+        };
+        if let Some(passwords) = self.inner.remembered.at(mark, account) {
+            return Ok(passwords);
+        }
+        let passwords = self.local_passwords(account).await?.into();
+        self.inner.remembered.put(mark, account, &passwords);
+        Ok(passwords)
+    }
+
     /// The local passwords of `account`, oldest first.
     pub async fn local_passwords(&self, account: &str) -> Result<Vec<LocalPassword>, StoreError> {
         let rows = sqlx::query(
@@ -113,17 +168,13 @@ impl Store {
         Ok(deleted.rows_affected() > 0)
     }
 
-    /// Notes that `password` was used. Writes at most once a day for each, so that logins cost no disk sync.
+    /// Notes that `password` was used, where that is worth noting.
     pub async fn touch_local_password(&self, password: &LocalPassword) -> Result<(), StoreError> {
-        let now = unix_now();
-        if password
-            .last_used_at
-            .is_some_and(|at| now - at < TOUCH_EVERY)
-        {
+        if !password.is_to_be_touched() {
             return Ok(());
         }
         sqlx::query("UPDATE local_password SET last_used_at = $1 WHERE id = $2")
-            .bind(now)
+            .bind(unix_now())
             .bind(&password.id)
             .execute(&self.pool)
             .await
@@ -172,6 +223,9 @@ fn random_id() -> Result<String, StoreError> {
 
 /// The longest name of a local password: one line of a list.
 pub const NAME_MAX: usize = 64;
+
+/// More accounts than log in at one service; beyond it they are read anew.
+const REMEMBERED_MAX: usize = 20_000;
 
 /// How exact `last_used_at` is, in seconds. A day tells a forgotten device from a used one.
 const TOUCH_EVERY: i64 = 24 * 60 * 60;

@@ -4,13 +4,14 @@
 //! what is SQLite's own is in this file: how the file is opened. Secret columns are encrypted row by row (`seal`) with
 //! keys derived from one key (`key`), which is kept elsewhere.
 //!
-//! The running service and the command line use the file at the same time: nothing read from it is cached here, so a
-//! local password added or revoked counts from the next login on. Who of them lives is told by files beside it
-//! (`presence`).
+//! The running service and the command line use the file at the same time. Nothing read from it is remembered but local
+//! passwords, and those only until anything is committed by anybody (`changes`), so one added or revoked counts from the
+//! next login on. Who of them lives is told by files beside it (`presence`).
 //!
 //! A call that returned `Ok` is on the disk: WAL with `synchronous=FULL` syncs at every commit, and a process killed at
 //! any moment loses nothing that was acknowledged.
 
+mod changes;
 mod error;
 mod files;
 mod grants;
@@ -31,7 +32,9 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tokio::sync::OnceCell;
 
+use self::changes::Changes;
 use self::key::StoreKey;
+use self::local_passwords::Remembered;
 use self::presence::Presence;
 use self::seal::Sealer;
 use crate::config::runtime::StoreSettings;
@@ -55,6 +58,8 @@ struct Inner {
     sealer: Sealer,
     verifier_key: hmac::Key,
     presence: OnceCell<Presence>,
+    changes: Changes,
+    remembered: Remembered,
 }
 
 impl Store {
@@ -77,6 +82,8 @@ impl Store {
                 sealer: Sealer::new(&key)?,
                 verifier_key: key.derive_hmac(b"local password verifiers")?,
                 presence: OnceCell::new(),
+                changes: Changes::of(&path),
+                remembered: Remembered::default(),
                 path,
             }),
             pool,

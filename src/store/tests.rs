@@ -167,6 +167,53 @@ async fn a_write_lock_that_another_process_holds_is_said_and_reads_go_on() {
 }
 
 #[tokio::test]
+async fn what_is_remembered_is_what_is_there_whoever_changed_it() {
+    let (folder, ours) = fresh().await;
+    // Another process as far as SQLite can tell: connections of its own.
+    let theirs = Store::open(&settings(folder.path())).await.unwrap();
+    let names = async || {
+        let present = ours.present_local_passwords("anna@x.org").await.unwrap();
+        let names: Vec<_> = present.iter().map(|it| it.name.clone()).collect();
+        names
+    };
+    assert!(names().await.is_empty());
+    for number in 0..50 {
+        let name = format!("p{number}");
+        add(&theirs, "anna@x.org", &name).await.unwrap();
+        assert_eq!(names().await, [name.as_str()]);
+        // The WAL is emptied and begun anew now and then.
+        if number % 10 == 0 {
+            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+                .execute(&theirs.pool)
+                .await
+                .unwrap();
+        }
+        assert_eq!(names().await, [name.as_str()]);
+        let revoked = theirs.revoke_local_password("anna@x.org", &name).await;
+        assert!(revoked.unwrap());
+        assert!(names().await.is_empty(), "{name} was revoked");
+    }
+    theirs.delete_account("anna@x.org").await.unwrap();
+    theirs.close().await;
+    add(&ours, "anna@x.org", "own").await.unwrap();
+    assert_eq!(names().await, ["own"]);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_nobody_changed_is_not_read_again() {
+    let (_folder, store) = fresh().await;
+    add(&store, "anna@x.org", "laptop").await.unwrap();
+    let present = async || store.present_local_passwords("anna@x.org").await.unwrap();
+    let first = present().await;
+    assert!(Arc::ptr_eq(&first, &present().await));
+    add(&store, "bob@x.org", "laptop").await.unwrap();
+    let second = present().await;
+    assert!(!Arc::ptr_eq(&first, &second), "somebody wrote");
+    assert!(Arc::ptr_eq(&second, &present().await));
+}
+
+#[tokio::test]
 async fn a_use_is_noted_at_most_once_a_day() {
     let (_folder, store) = fresh().await;
     add(&store, "anna@x.org", "laptop").await.unwrap();

@@ -42,3 +42,4 @@ mod pop3;
 mod programs;
 mod service;
 mod smtp;
+mod warm;

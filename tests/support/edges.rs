@@ -84,6 +84,32 @@ async fn until(client: &mut Peer, start: &str) {
     }
 }
 
+/// B.2: an upstream that does not say what it can do is asked once; the next login says its credential at once.
+#[tokio::test]
+async fn what_an_upstream_can_do_is_asked_once() {
+    let house = House::build().await;
+    let stage = stage(&house, Protocol::Imap, "").await;
+    for asks in [true, false] {
+        let mut client = client(&stage).await;
+        client.send(b"a LOGIN anna wonderland\r\n").await;
+        let accepted = timeout(PATIENCE, stage.upstream.accept()).await;
+        let (tcp, _) = accepted.expect("in time").expect("a connection");
+        let mut upstream = Peer::new(tcp).expect("a connection");
+        upstream.accept_tls(&stage.acceptor).await.expect("TLS");
+        upstream.send(b"* OK up\r\n").await;
+        if asks {
+            until(&mut upstream, "m1 CAPABILITY").await;
+            upstream
+                .send(b"* CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN\r\nm1 OK\r\n")
+                .await;
+        }
+        let tag = if asks { "m2" } else { "m1" };
+        until(&mut upstream, &format!("{tag} AUTHENTICATE PLAIN ")).await;
+        upstream.send(format!("{tag} OK in\r\n").as_bytes()).await;
+        until(&mut client, "a OK ").await;
+    }
+}
+
 /// B.7, and slowloris in C.2: the time before login is one sum, and a command now and then does not prolong it.
 #[test]
 fn commands_do_not_prolong_the_time_before_login() {

@@ -2,15 +2,17 @@
 //!
 //! It honours `reads()`: bytes of a leg that may not be read wait, and what a watch leaves untaken is offered again.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use mailsluice::proto::dialogue::{
     Breach, CloseReason, Credential, Ending, Established, HOLD_MAX, Login, LoginAction,
-    LoginAttempt, LoginInput, LoginSettings, Upstream, UpstreamAction, UpstreamInput,
-    UpstreamSettings, Watch,
+    LoginAttempt, LoginInput, LoginSettings, Progress, Reset, Upstream, UpstreamAction,
+    UpstreamInput, UpstreamSettings, Watch,
 };
 use mailsluice::proto::flow::{Flow, Piece};
 use mailsluice::proto::refusal::{Cause, Refusal};
-use mailsluice::proto::{login, upstream, watch};
+use mailsluice::proto::{login, reset, upstream, watch};
 use mailsluice::protocol::Leg;
 use mailsluice::secret::Secret;
 
@@ -28,6 +30,8 @@ pub(crate) struct Session<'a> {
     /// What the upstream dialogue found, until the watch gets it.
     established: Option<Established>,
     watch: Option<Box<dyn Watch>>,
+    /// The client has gone, and the upstream is made fit for another.
+    reset: Option<Box<dyn Reset>>,
     client: Inbox,
     provider: Inbox,
     /// Bytes reach the dialogues one at a time.
@@ -91,6 +95,7 @@ impl<'a> Session<'a> {
             upstream: None,
             established: None,
             watch: None,
+            reset: None,
             client: Inbox::default(),
             provider: Inbox::default(),
             bytewise,
@@ -176,6 +181,8 @@ impl<'a> Session<'a> {
         loop {
             let progress = if self.closed {
                 false
+            } else if self.reset.is_some() {
+                self.pump_reset()
             } else if self.watch.is_some() {
                 self.pump_watch(Leg::Client)? | self.pump_watch(Leg::Upstream)?
             } else {
@@ -232,9 +239,42 @@ impl<'a> Session<'a> {
         Ok(told)
     }
 
+    fn pump_reset(&mut self) -> bool {
+        let chunk = std::mem::take(&mut self.provider.unread);
+        let Some(reset) = self.reset.as_mut().filter(|_| !chunk.is_empty()) else {
+            return false;
+        };
+        match reset.step(&chunk) {
+            Progress::Waits => {}
+            Progress::Clean => self.over("clean"),
+            Progress::Unfit => self.over("unfit"),
+        }
+        true
+    }
+
+    fn over(&mut self, outcome: &str) {
+        self.closed = true;
+        self.said.outcomes.push(outcome.into());
+    }
+
+    /// Whether the client was sent home and the upstream stays: then the reset takes over.
+    fn part(&mut self) -> Result<(), Foul> {
+        let Some(remains) = self.watch.as_ref().and_then(|watch| watch.remains()) else {
+            return Ok(());
+        };
+        if !self.provider.unread.is_empty() {
+            return Err("the upstream was in the middle of something".into());
+        }
+        let reset = reset(self.settings.protocol, remains).ok_or("nothing can be undone")?;
+        self.said.outcomes.push("kept".into());
+        self.said.to_upstream.extend_from_slice(&reset.begin());
+        self.reset = Some(reset);
+        Ok(())
+    }
+
     fn pump_watch(&mut self, leg: Leg) -> Result<bool, Foul> {
         let mut progress = false;
-        while !self.closed {
+        while !self.closed && self.reset.is_none() {
             let unread = std::mem::take(&mut self.inbox(leg).unread);
             let Some(watch) = self.watch.as_mut().filter(|watch| watch.reads(leg)) else {
                 self.inbox(leg).unread = unread;
@@ -260,6 +300,7 @@ impl<'a> Session<'a> {
                     self.apply(&flow, passed)?;
                     let rest = unread.get(taken..).unwrap_or_default().to_vec();
                     self.inbox(leg).unread = rest;
+                    self.part()?;
                     progress = true;
                 }
                 Err(breach) => {
@@ -344,11 +385,12 @@ impl<'a> Session<'a> {
         self.provider
             .unread
             .splice(0..0, established.leftover.iter().copied());
-        self.watch = Some(watch(
-            self.settings.protocol,
-            &self.login_settings,
-            &established,
-        ));
+        let protocol = self.settings.protocol;
+        let mut watch = watch(protocol, &self.login_settings, &established);
+        if self.settings.keep {
+            watch.keep_upstream();
+        }
+        self.watch = Some(watch);
         Ok(())
     }
 
@@ -396,7 +438,11 @@ impl<'a> Session<'a> {
         };
         self.provider = Inbox::default();
         self.connections += 1;
-        self.upstream = Some(upstream(self.settings.protocol, settings));
+        let mut upstream = upstream(self.settings.protocol, settings);
+        if let Some(profile) = &self.settings.assumed {
+            upstream.assume(Arc::new(profile.clone()));
+        }
+        self.upstream = Some(upstream);
         self.upstream_step(UpstreamInput::Connected)
     }
 

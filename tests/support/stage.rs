@@ -13,6 +13,7 @@ use mailsluice::auth::{Authenticator, add_chosen};
 use mailsluice::config::runtime::{
     Account, AccountAuth, Accounts, CertificateFiles, Config, Endpoint, KeySource, Limits,
     Listener, ListenerTls, LogSettings, SecretSource, SignInSettings, StoreSettings, Trust,
+    WarmSettings,
 };
 use mailsluice::net::{Acceptor, acceptor};
 use mailsluice::proto::dialogue::ClientTls;
@@ -108,6 +109,12 @@ impl House {
         })
     }
 
+    /// The stored password is another from the next login on.
+    pub(crate) fn change_app_password(&self, password: &str) {
+        std::fs::write(self.path("app-password"), password).expect("a file is written");
+        self.authenticator.reloaded();
+    }
+
     fn config(&self, ip: Ipv4Addr, settings: &Settings, account: Account) -> Config {
         Config {
             listeners: vec![Listener {
@@ -126,6 +133,10 @@ impl House {
             state_dir: self.folder.path().to_owned(),
             sign_in: SignInSettings::default(),
             host: "sluice.test".to_owned(),
+            warm: WarmSettings {
+                sessions: usize::from(settings.keep),
+                idle: WAITS,
+            },
             limits: Limits {
                 sessions: 100,
                 sessions_per_peer: 100,
@@ -229,6 +240,9 @@ const NAMES: [&str; 5] = [
     "an\"na",
     "anna",
 ];
+
+/// Longer than any test.
+pub(crate) const WAITS: Duration = Duration::from_secs(300);
 
 /// PROTOCOL B.7.
 pub(crate) const BEFORE_LOGIN: Duration = Duration::from_secs(60);

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use mailsluice::proto::dialogue::{ClientTls, Farewell};
+use mailsluice::proto::dialogue::{ClientTls, Farewell, Profile};
 use mailsluice::proto::refusal::Cause;
 use mailsluice::protocol::{Leg, Protocol, TlsMode};
 
@@ -26,6 +26,10 @@ pub(crate) struct Settings {
     pub(crate) token: String,
     pub(crate) mechanisms: Vec<String>,
     pub(crate) max_message_size: u64,
+    /// What the upstream named at an earlier login, before it and after it.
+    pub(crate) assumed: Option<Profile>,
+    /// The upstream may outlive the client.
+    pub(crate) keep: bool,
     /// Replayed in one mode only; the file says why.
     pub(crate) whole_only: bool,
 }
@@ -150,8 +154,14 @@ impl Settings {
             token: TOKEN.to_owned(),
             mechanisms: Vec::new(),
             max_message_size: 0,
+            assumed: None,
+            keep: false,
             whole_only: false,
         }
+    }
+
+    fn assume(&mut self) -> &mut Profile {
+        self.assumed.get_or_insert_default()
     }
 
     fn set(&mut self, text: &str) -> Result<(), String> {
@@ -175,12 +185,20 @@ impl Settings {
             ("max-size", size) => {
                 self.max_message_size = size.parse().map_err(|_| "max-size is a number")?;
             }
+            ("assume", list) => self.assume().before_login = words(list),
+            ("assume-after-login", list) => self.assume().after_login = words(list),
+            ("keep", "") => self.keep = true,
             ("whole-only", reason) if !reason.is_empty() => self.whole_only = true,
             ("whole-only", _) => return Err("whole-only needs a reason".into()),
             _ => return Err(format!("no setting is called {text:?}")),
         }
         Ok(())
     }
+}
+
+/// Capabilities, in POP3 lines, with a comma between them; `-` where the question was not understood.
+fn words(list: &str) -> Option<Vec<String>> {
+    (list != "-").then(|| list.split(',').map(str::to_owned).collect())
 }
 
 /// What stands behind `!`: an input, or `None` for an outcome.
@@ -201,7 +219,9 @@ fn event(text: &str) -> Result<Option<Input>, String> {
             cause(name)?;
             return Ok(None);
         }
-        ["close" | "half-close"] | ["close", _] | ["breach", "client" | "upstream"] => {
+        ["close" | "half-close" | "kept" | "clean" | "unfit"]
+        | ["close", _]
+        | ["breach", "client" | "upstream"] => {
             return Ok(None);
         }
         _ => return Err(format!("nothing is called {text:?}")),

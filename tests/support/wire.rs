@@ -7,6 +7,7 @@ use std::fmt;
 
 use futures_util::FutureExt as _;
 use mailsluice::proto::dialogue::{ClientTls, Farewell};
+use mailsluice::proto::goodbye;
 use mailsluice::protocol::{Leg, TlsMode};
 use mailsluice::relay::Service;
 use tokio::net::TcpStream;
@@ -76,6 +77,8 @@ struct Play<'a> {
     due_upstream: Vec<u8>,
     /// The service has been told to stop: it takes its leave where it can, which may be within this turn.
     draining: bool,
+    /// The upstream has outlived the client.
+    kept: bool,
     /// The session has to end by itself; what the peers still do is lost.
     over: Option<Outcome>,
 }
@@ -117,6 +120,7 @@ impl<'a> Play<'a> {
             due_client: Vec::new(),
             due_upstream: Vec::new(),
             draining: false,
+            kept: false,
             over: None,
         })
     }
@@ -248,7 +252,11 @@ impl<'a> Play<'a> {
             Some(("close", reason)) => Outcome::Said(None, close_cause(reason)?),
             Some(("breach", "client")) => Outcome::Said(Some(Leg::Client), "client broke"),
             Some(("breach", _)) => Outcome::Said(Some(Leg::Upstream), "upstream broke"),
-            _ if outcome == "half-close" => return Ok(()),
+            _ if outcome == "kept" => {
+                self.kept = true;
+                return Ok(());
+            }
+            _ if matches!(outcome, "half-close" | "clean" | "unfit") => return Ok(()),
             _ => Outcome::Any,
         };
         self.over.get_or_insert(end);
@@ -279,7 +287,10 @@ impl<'a> Play<'a> {
     /// The file is at its end: the session ends as it says, or because everybody goes.
     async fn end(mut self) -> Result<(), Foul> {
         let Some(outcome) = self.over.take() else {
-            return self.everybody_goes().await;
+            return match self.kept {
+                true => self.upstream_goes().await,
+                false => self.everybody_goes().await,
+            };
         };
         if !self.client.read_to_end().await {
             return Err("the client's connection is not closed".into());
@@ -300,6 +311,25 @@ impl<'a> Play<'a> {
             true => self.no_further_login(),
             false => Err(format!("the session ended otherwise: {end:?}")),
         }
+    }
+
+    /// The client has gone; whatever became of the upstream after that, it is told goodbye at the end.
+    async fn upstream_goes(mut self) -> Result<(), Foul> {
+        if !self.client.read_to_end().await {
+            return Err("the client's connection is not closed".into());
+        }
+        let end = self.stage.ends.of(&self.name).await;
+        if end.cause != "logged out" {
+            return Err(format!("the session ended otherwise: {end:?}"));
+        }
+        self.no_further_login()?;
+        self.drain();
+        let goodbye = goodbye(self.transcript.settings.protocol);
+        self.due_upstream.extend_from_slice(goodbye);
+        self.compare_upstream().await?;
+        let mut upstream = self.upstream.take().ok_or("no upstream")?;
+        upstream.finish().await;
+        hung_up_on(&mut upstream).await
     }
 
     async fn everybody_goes(mut self) -> Result<(), Foul> {

@@ -15,7 +15,7 @@ use crate::cli::sign_ins::SignIns;
 use crate::config::oauth::{Client, ClientProof, Endpoints, Flow, Grant, Issuer, Scopes};
 use crate::config::runtime::{
     Account, AccountAuth, Accounts, Config, Endpoint, KeySource, Limits, Listener, ListenerTls,
-    LogSettings, SecretSource, SignInSettings, StoreSettings, Trust,
+    LogSettings, SecretSource, SignInSettings, StoreSettings, Trust, WarmSettings,
 };
 use crate::net;
 use crate::protocol::{Protocol, TlsMode};
@@ -174,6 +174,7 @@ fn config(
         state_dir: folder.path().to_owned(),
         host: Provider::HOST.to_owned(),
         sign_in: SignInSettings::default(),
+        warm: WarmSettings::default(),
         limits: Limits {
             sessions: 100,
             sessions_per_peer: 100,

@@ -6,10 +6,12 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::super::fault::Fault;
-use super::super::file::{KeyEntry, LimitsTable, LogFormat, LogTable, SignInTable, StoreTable};
+use super::super::file::{
+    KeyEntry, LimitsTable, LogFormat, LogTable, SignInTable, StoreTable, WarmTable,
+};
 use super::super::key::KeyPath;
 use super::super::runtime::{
-    KeySource, Limits, Listener, LogSettings, SignInSettings, StoreSettings,
+    KeySource, Limits, Listener, LogSettings, SignInSettings, StoreSettings, WarmSettings,
 };
 use super::Check;
 use super::files::Holds;
@@ -117,6 +119,23 @@ pub(in super::super) fn limits(table: &LimitsTable, check: &mut Check<'_>) -> Li
     }
 }
 
+/// Upstream sessions that wait; none is a wish, no time is a mistake.
+pub(in super::super) fn warm(table: &WarmTable, check: &mut Check<'_>) -> WarmSettings {
+    let at = KeyPath::dotted("warm");
+    if table.sessions > WARM_MAX {
+        let fault = Fault::NotUpTo(WARM_MAX);
+        check.report.add(&at.child("sessions"), fault);
+    }
+    if table.idle == 0 || table.idle > WARM_IDLE_MAX {
+        let fault = Fault::NotWithin(WARM_IDLE_MAX);
+        check.report.add(&at.child("idle"), fault);
+    }
+    WarmSettings {
+        sessions: usize::try_from(table.sessions.min(WARM_MAX)).unwrap_or(0),
+        idle: Duration::from_secs(table.idle.clamp(1, WARM_IDLE_MAX)),
+    }
+}
+
 /// How to log.
 pub(in super::super) fn log(table: &LogTable, check: &mut Check<'_>) -> LogSettings {
     if EnvFilter::try_new(&table.filter).is_err() {
@@ -168,6 +187,12 @@ const HOST_MAX: usize = 255;
 
 /// Twice this many sockets is what one process can hold with the highest `nr_open` Linux has by default.
 const SESSIONS_MAX: u64 = 500_000;
+
+/// Gmail takes 15 connections for an account, over all its devices.
+const WARM_MAX: u64 = 10;
+
+/// As long as an SMTP server waits for a command, RFC 5321 section 4.5.3.2.7.
+const WARM_IDLE_MAX: u64 = 5 * 60;
 
 /// No session waits longer for anything; and a time in this range cannot overflow a clock.
 const DAY: u64 = 24 * 60 * 60;

@@ -1,7 +1,8 @@
-//! IMAP: the dialogues before login, and the watch after it. The five files are explained in [`super`].
+//! IMAP: the dialogues before login, and the watch after it. The files are explained in [`super`].
 
 pub mod codec;
 pub mod frame;
 pub mod login;
+pub mod reset;
 pub mod upstream;
 pub mod watch;

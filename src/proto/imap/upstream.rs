@@ -2,23 +2,29 @@
 //!
 //! It deliberately follows nothing the upstream suggests: no referral, no downgrade, no PREAUTH.
 //!
+//! Where the upstream does not name its capabilities, those of an earlier login are assumed: that spares a round trip,
+//! with STARTTLS two. If it then refuses the login and does not say that it was the credential, it is asked, and the
+//! login is said once more if it would be said otherwise now.
+//!
 //! | state | waits for | then |
 //! |---|---|---|
 //! | `ExpectGreeting` | the greeting | `ExpectCapability`, `ExpectStartTls`, `ExpectLogin` |
 //! | `ExpectCapability` | CAPABILITY, asked where the upstream has not told | `ExpectStartTls`, `ExpectLogin` |
 //! | `ExpectStartTls` | OK to STARTTLS, and nothing behind it | `AwaitTls` |
 //! | `AwaitTls` | the handshake | `ExpectCapability` |
-//! | `ExpectLogin` | a `+` for each thing left to say, and the tagged OK | `Done` |
+//! | `ExpectLogin` | a `+` for each thing left to say, and the tagged OK | `Done`, `ExpectCapability` |
 //! | `Done` | nothing | – |
 
 mod credential;
 
-use self::credential::{Exchange, write};
+use std::sync::Arc;
+
+use self::credential::{Exchange, Way, write};
 use super::codec::cause::cause;
 use super::codec::response::{RespText, Response, Status, response};
 use super::frame::announced;
 use crate::proto::dialogue::{
-    Established, Upstream, UpstreamAction, UpstreamInput, UpstreamSettings,
+    Established, Profile, Upstream, UpstreamAction, UpstreamInput, UpstreamSettings,
 };
 use crate::proto::lines::{Line, Lines};
 use crate::proto::refusal::{Cause, Refusal};
@@ -32,6 +38,12 @@ pub struct ImapUpstream {
     lines: Lines,
     /// What the upstream named as its capabilities in its present state.
     capabilities: Option<Vec<String>>,
+    /// What it named at an earlier login; taken away when it proves wrong.
+    assumed: Option<Arc<Profile>>,
+    /// What it named when it was asked under TLS.
+    learned: Option<Vec<String>>,
+    /// A login that was said on an assumption, and how it was refused.
+    doubt: Option<(Way, Refusal)>,
     /// Commands sent so far; makes the tags.
     commands: usize,
     /// Lines and octets seen so far.
@@ -45,10 +57,19 @@ pub struct ImapUpstream {
 #[derive(Debug)]
 enum State {
     ExpectGreeting,
-    ExpectCapability { tag: String },
-    ExpectStartTls { tag: String },
+    ExpectCapability {
+        tag: String,
+    },
+    ExpectStartTls {
+        tag: String,
+    },
     AwaitTls,
-    ExpectLogin { tag: String, exchange: Exchange },
+    ExpectLogin {
+        tag: String,
+        exchange: Exchange,
+        /// How it was said, if that rests on an assumption.
+        guessed: Option<Way>,
+    },
     Done,
 }
 
@@ -66,6 +87,9 @@ impl ImapUpstream {
             state: State::ExpectGreeting,
             lines: Lines::default(),
             capabilities: None,
+            assumed: None,
+            learned: None,
+            doubt: None,
             commands: 0,
             seen: Seen::default(),
             skip: 0,
@@ -99,6 +123,18 @@ impl Upstream for ImapUpstream {
                 self.proceed(actions);
             }
         }
+    }
+
+    fn assume(&mut self, profile: Arc<Profile>) {
+        self.assumed = Some(profile);
+    }
+
+    fn profile(&self) -> Option<Profile> {
+        let before_login = Some(self.learned.clone()?);
+        Some(Profile {
+            before_login,
+            after_login: None,
+        })
     }
 
     fn phase(&self) -> &'static str {
@@ -182,6 +218,9 @@ impl ImapUpstream {
             (_, None, _) => {}
             (State::ExpectCapability { tag: ours }, Some(tag), _) if tag == ours.as_bytes() => {
                 if self.capabilities.is_some() {
+                    if self.settings.tls == TlsMode::Implicit {
+                        self.learned.clone_from(&self.capabilities);
+                    }
                     return self.proceed(actions);
                 }
                 let words = "The mail provider does not say what it can do";
@@ -203,13 +242,14 @@ impl ImapUpstream {
 
     /// The next command: whatever is missing on the way to the login.
     fn proceed(&mut self, actions: &mut Vec<UpstreamAction>) {
-        if self.capabilities.is_none() {
+        let guesses = self.capabilities.is_none() && self.assumed.is_some();
+        if self.capabilities.is_none() && !guesses {
             let tag = self.tag();
             actions.push(write(format!("{tag} CAPABILITY\r\n")));
             self.state = State::ExpectCapability { tag };
         } else if self.settings.tls == TlsMode::Implicit {
-            self.login(actions);
-        } else if self.offers("STARTTLS") {
+            self.login(guesses, actions);
+        } else if guesses || self.offers("STARTTLS") {
             let tag = self.tag();
             actions.push(write(format!("{tag} STARTTLS\r\n")));
             self.state = State::ExpectStartTls { tag };
@@ -236,8 +276,19 @@ impl ImapUpstream {
     }
 
     /// Says the credential in the best way on offer.
-    fn login(&mut self, actions: &mut Vec<UpstreamAction>) {
+    fn login(&mut self, guesses: bool, actions: &mut Vec<UpstreamAction>) {
         let tag = self.tag();
+        let credential = &self.settings.credential;
+        let offers = |name: &str| self.offers(name);
+        let way = (guesses || self.doubt.is_some()).then(|| Way::of(credential, offers));
+        match self.doubt.take() {
+            // It would be said as it was, and was refused: that was no misunderstanding.
+            Some((refused, refusal)) if way == Some(refused) => {
+                return self.fail_with(refusal, actions);
+            }
+            _ => {}
+        }
+        let guessed = way.filter(|_| guesses);
         let credential = &self.settings.credential;
         let offers = |name: &str| self.offers(name);
         let Some(exchange) = Exchange::begin(&tag, credential, offers, actions) else {
@@ -246,7 +297,11 @@ impl ImapUpstream {
         };
         // What it names from now on holds for the authenticated state.
         self.capabilities = None;
-        self.state = State::ExpectLogin { tag, exchange };
+        self.state = State::ExpectLogin {
+            tag,
+            exchange,
+            guessed,
+        };
     }
 
     fn on_continue(&mut self, challenge: &[u8], actions: &mut Vec<UpstreamAction>) {
@@ -272,7 +327,10 @@ impl ImapUpstream {
 
     /// NO or BAD to the login, or BYE at any time.
     fn refused(&mut self, status: Status, text: RespText<'_>, actions: &mut Vec<UpstreamAction>) {
-        let State::ExpectLogin { exchange, .. } = &self.state else {
+        let State::ExpectLogin {
+            exchange, guessed, ..
+        } = &self.state
+        else {
             let cause = cause(status, text, Cause::Unavailable);
             let words = "The mail provider turned us away";
             return self.fail(cause, words, text.text, actions);
@@ -280,6 +338,18 @@ impl ImapUpstream {
         let report = exchange.report();
         let cause = cause(status, text, self.settings.rejected(report));
         let words = self.settings.refused(cause, report);
+        let judged = report.is_some_and(|report| report.was_judged())
+            || text
+                .code_name()
+                .eq_ignore_ascii_case(b"AUTHENTICATIONFAILED");
+        if let (Some(way), Status::No | Status::Bad, false) = (*guessed, status, judged) {
+            let theirs = self.settings.quotable(text.text);
+            let refusal = Refusal::quoting(cause, self.phase(), &words, theirs);
+            self.doubt = Some((way, refusal));
+            self.assumed = None;
+            self.capabilities = None;
+            return self.proceed(actions);
+        }
         self.fail(cause, &words, text.text, actions);
     }
 
@@ -300,7 +370,9 @@ impl ImapUpstream {
     }
 
     fn offers(&self, capability: &str) -> bool {
-        let named = self.capabilities.as_deref().unwrap_or_default();
+        let assumed = || self.assumed.as_ref()?.before_login.as_deref();
+        let named = self.capabilities.as_deref().or_else(assumed);
+        let named = named.unwrap_or_default();
         named.iter().any(|c| c.eq_ignore_ascii_case(capability))
     }
 
@@ -316,6 +388,8 @@ impl ImapUpstream {
 
     fn fail_with(&mut self, refusal: Refusal, actions: &mut Vec<UpstreamAction>) {
         self.state = State::Done;
+        // A login was refused, and what came of the question is no better answer.
+        let refusal = self.doubt.take().map_or(refusal, |(_, refused)| refused);
         actions.push(UpstreamAction::Fail(refusal));
     }
 }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `commands.rs` | client → upstream: commands that would open a hole are replaced by one no server knows |
 //! | `responses.rs` | upstream → client: capability lists are filtered, referrals taken out |
+//! | `traces.rs` | what a client leaves behind upstream |
 //! | `words.rs` | the first words of a line that may not be complete |
 //!
 //! The legs meet in one place. A client line that ends in a synchronising literal, or IDLE, closes the client leg until
@@ -16,11 +17,14 @@
 
 mod commands;
 mod responses;
+mod traces;
 mod words;
 
 use self::commands::Commands;
 use self::responses::Responses;
-use crate::proto::dialogue::{Breach, Ending, Established, Farewell, LoginSettings, Watch};
+use crate::proto::dialogue::{
+    Breach, Ending, Established, Farewell, LoginSettings, Remains, Watch,
+};
 use crate::proto::flow::Flow;
 use crate::protocol::Leg;
 
@@ -29,6 +33,8 @@ use crate::protocol::Leg;
 pub struct ImapWatch {
     commands: Commands,
     responses: Responses,
+    /// The client was told BYE and OK here, and this is what it left behind.
+    remains: Option<Remains>,
 }
 
 impl ImapWatch {
@@ -37,7 +43,25 @@ impl ImapWatch {
         Self {
             commands: Commands::new(established.capabilities.as_deref()),
             responses: Responses::default(),
+            remains: None,
         }
+    }
+
+    /// Answers a LOGOUT that the upstream does not hear of, when it is its turn.
+    fn take_leave(&mut self, flow: &mut Flow) {
+        let Some(tag) = self.commands.leaving() else {
+            return;
+        };
+        if !self.responses.at_boundary() {
+            return;
+        }
+        self.remains = self.commands.traces.remains();
+        if self.remains.is_none() || self.responses.said_bye() {
+            self.remains = None;
+            return self.commands.log_out_upstream(flow);
+        }
+        let ok = b" OK LOGOUT completed\r\n";
+        flow.say(Leg::Client, [b"* BYE Logging out\r\n", tag, ok].concat());
     }
 
     /// BYE, where a response may stand and none was said.
@@ -50,10 +74,12 @@ impl ImapWatch {
 
 impl Watch for ImapWatch {
     fn step(&mut self, leg: Leg, input: &[u8], flow: &mut Flow) -> Result<usize, Breach> {
-        match leg {
+        let taken = match leg {
             Leg::Client => self.commands.step(input, flow),
             Leg::Upstream => self.responses.step(input, &mut self.commands, flow),
-        }
+        }?;
+        self.take_leave(flow);
+        Ok(taken)
     }
 
     fn reads(&self, leg: Leg) -> bool {
@@ -91,6 +117,14 @@ impl Watch for ImapWatch {
             Farewell::Idle => "Autologout; idle for too long",
         };
         self.bye(words, flow);
+    }
+
+    fn keep_upstream(&mut self) {
+        self.commands.traces.watch();
+    }
+
+    fn remains(&self) -> Option<Remains> {
+        self.remains
     }
 
     fn phase(&self) -> &'static str {

@@ -4,6 +4,10 @@
 //! and lose what they had read ahead. It never sends QUIT: before login that changes nothing, and after it the end of
 //! the session is the client's to say.
 //!
+//! What CAPA said at an earlier login is assumed: that spares two round trips, with STLS three. If the upstream then refuses
+//! the login and does not say that it was the credential, it is asked, and the login is said once more if it would be
+//! said otherwise now.
+//!
 //! | state | waits for |
 //! |---|---|
 //! | `ExpectGreeting` | the banner |
@@ -15,12 +19,14 @@
 //! | `ExpectVerdict` | the answer to PASS |
 //! | `Over` | nothing: established or failed |
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::codec::{self, Code, Response, Status};
 use super::frame::{CAPA_LINES_MAX, RESPONSE_MAX};
 use crate::proto::dialogue::{
-    Credential, Established, Upstream, UpstreamAction, UpstreamInput, UpstreamSettings,
+    Credential, Established, Profile, Upstream, UpstreamAction, UpstreamInput, UpstreamSettings,
 };
 use crate::proto::lines::{Line, Lines};
 use crate::proto::refusal::{Cause, Refusal};
@@ -36,7 +42,16 @@ pub struct Pop3Upstream {
     state: State,
     /// The capabilities of the state we are in; forgotten when TLS begins. `None` where CAPA is not known.
     capabilities: Option<Vec<String>>,
+    /// What CAPA said at an earlier login; taken away when it proves wrong.
+    assumed: Option<Arc<Profile>>,
+    /// What it said in this one.
+    learned: Option<Profile>,
+    /// A login that was said on an assumption, and how it was refused.
+    doubt: Option<(Way, Refusal)>,
 }
+
+/// How a credential is said: a SASL mechanism, or `None` for USER and PASS.
+type Way = Option<&'static str>;
 
 #[derive(Debug)]
 enum State {
@@ -69,6 +84,9 @@ impl Pop3Upstream {
             lines: Lines::default(),
             state: State::ExpectGreeting,
             capabilities: None,
+            assumed: None,
+            learned: None,
+            doubt: None,
         }
     }
 }
@@ -86,14 +104,23 @@ impl Upstream for Pop3Upstream {
             UpstreamInput::TlsReady => {
                 // RFC 2595 section 4: what was learned before TLS is forgotten.
                 self.capabilities = None;
-                self.ask_capa(When::BeforeLogin, actions);
-                Ok(())
+                self.prepare_login(actions)
             }
         };
         if let Err(refusal) = ended {
             self.state = State::Over;
+            // A login was refused, and what came of the question is no better answer.
+            let refusal = self.doubt.take().map_or(refusal, |(_, refused)| refused);
             actions.push(UpstreamAction::Fail(refusal));
         }
+    }
+
+    fn assume(&mut self, profile: Arc<Profile>) {
+        self.assumed = Some(profile);
+    }
+
+    fn profile(&self) -> Option<Profile> {
+        self.learned.clone()
     }
 
     fn phase(&self) -> &'static str {
@@ -154,13 +181,11 @@ impl Pop3Upstream {
         actions: &mut Vec<UpstreamAction>,
     ) -> Result<(), Refusal> {
         match (&mut self.state, response.status) {
-            (State::ExpectGreeting, Status::Ok) => {
-                let when = match self.settings.tls {
-                    TlsMode::Implicit => When::BeforeLogin,
-                    TlsMode::StartTls => When::BeforeTls,
-                };
-                self.ask_capa(when, actions);
-            }
+            (State::ExpectGreeting, Status::Ok) => match self.settings.tls {
+                TlsMode::Implicit => return self.prepare_login(actions),
+                TlsMode::StartTls if self.assumed.is_some() => self.ask_stls(actions),
+                TlsMode::StartTls => self.ask_capa(When::BeforeTls, actions),
+            },
             (State::ExpectGreeting, Status::Err) => return Err(self.unwelcome(response)),
             (State::ExpectCapa { list, .. }, Status::Ok) => *list = Some(Vec::new()),
             (State::ExpectCapa { when, .. }, Status::Err) => {
@@ -183,6 +208,11 @@ impl Pop3Upstream {
                 actions.push(UpstreamAction::WriteSecret(Secret::new(line)));
                 self.state = State::ExpectVerdict;
             }
+            (State::ExpectSasl(_) | State::ExpectVerdict, Status::Ok) if self.assumed.is_some() => {
+                let assumed = self.assumed.take();
+                let after = assumed.and_then(|profile| profile.after_login.clone());
+                self.establish(after, actions);
+            }
             (State::ExpectSasl(_) | State::ExpectVerdict, Status::Ok)
                 if self.capabilities.is_some() =>
             {
@@ -192,13 +222,49 @@ impl Pop3Upstream {
                 self.establish(None, actions)
             }
             (State::ExpectSasl(_) | State::ExpectUser | State::ExpectVerdict, Status::Err) => {
-                return Err(self.refused(response));
+                return self.on_refusal(response, actions);
             }
             (_, Status::Ok | Status::Continue) | (State::AwaitTls | State::Over, _) => {
                 return Err(self.broken("The mail provider answered out of turn"));
             }
         }
         Ok(())
+    }
+
+    /// Asks what there is to know before a login, if it has to be asked.
+    fn prepare_login(&mut self, actions: &mut Vec<UpstreamAction>) -> Result<(), Refusal> {
+        let Some(assumed) = &self.assumed else {
+            self.ask_capa(When::BeforeLogin, actions);
+            return Ok(());
+        };
+        self.capabilities.clone_from(&assumed.before_login);
+        self.log_in(actions)
+    }
+
+    /// A refusal that may be a misunderstanding leads to the question that was spared.
+    fn on_refusal(
+        &mut self,
+        response: Response<'_>,
+        actions: &mut Vec<UpstreamAction>,
+    ) -> Result<(), Refusal> {
+        let refusal = self.refused(response);
+        let judged = response.code == Some(Code::Auth)
+            || matches!(&self.state, State::ExpectSasl(exchange) if exchange.was_judged());
+        if self.assumed.take().is_none() || judged {
+            return Err(refusal);
+        }
+        let way = match &self.state {
+            State::ExpectSasl(exchange) => Some(exchange.mechanism()),
+            _ => None,
+        };
+        self.doubt = Some((way, refusal));
+        self.ask_capa(When::BeforeLogin, actions);
+        Ok(())
+    }
+
+    fn ask_stls(&mut self, actions: &mut Vec<UpstreamAction>) {
+        say(actions, "STLS\r\n");
+        self.state = State::ExpectStls;
     }
 
     fn ask_capa(&mut self, when: When, actions: &mut Vec<UpstreamAction>) {
@@ -215,10 +281,17 @@ impl Pop3Upstream {
     ) -> Result<(), Refusal> {
         match when {
             When::AfterLogin => {
+                if let Some(learned) = &mut self.learned {
+                    learned.after_login.clone_from(&list);
+                }
                 self.establish(list, actions);
                 Ok(())
             }
             When::BeforeLogin => {
+                self.learned = Some(Profile {
+                    before_login: list.clone(),
+                    after_login: None,
+                });
                 self.capabilities = list;
                 self.log_in(actions)
             }
@@ -227,8 +300,7 @@ impl Pop3Upstream {
                 if self.parameters("STLS").is_none() {
                     return Err(self.lacks(NO_STLS));
                 }
-                say(actions, "STLS\r\n");
-                self.state = State::ExpectStls;
+                self.ask_stls(actions);
                 Ok(())
             }
         }
@@ -254,7 +326,14 @@ impl Pop3Upstream {
                 mechanisms.any(|offered| offered.eq_ignore_ascii_case(mechanism))
             })
         };
-        if let Some(exchange) = sasl::Exchange::choose(&self.settings.credential, offers) {
+        let exchange = sasl::Exchange::choose(&self.settings.credential, offers);
+        let way = exchange.as_ref().map(sasl::Exchange::mechanism);
+        match self.doubt.take() {
+            // It would be said as it was, and was refused: that was no misunderstanding.
+            Some((refused, refusal)) if way == refused => return Err(refusal),
+            _ => {}
+        }
+        if let Some(exchange) = exchange {
             say(actions, format!("AUTH {}\r\n", exchange.mechanism()));
             self.state = State::ExpectSasl(exchange);
             return Ok(());

@@ -1,4 +1,4 @@
-//! SMTP: the dialogues before login, and the watch after it. The five files are explained in [`super`]; SMTP adds three:
+//! SMTP: the dialogues before login, and the watch after it. The files are explained in [`super`]; SMTP adds three:
 //!
 //! | file | role |
 //! |---|---|
@@ -12,5 +12,6 @@ pub mod envelope;
 pub mod extensions;
 pub mod frame;
 pub mod login;
+pub mod reset;
 pub mod upstream;
 pub mod watch;

@@ -29,7 +29,9 @@ use self::queue::{Asked, Queue};
 use super::codec::hello;
 use super::data::Data;
 use super::extensions::Extensions;
-use crate::proto::dialogue::{Breach, Ending, Established, Farewell, LoginSettings, Watch};
+use crate::proto::dialogue::{
+    Breach, Ending, Established, Farewell, LoginSettings, Remains, Watch,
+};
 use crate::proto::flow::Flow;
 use crate::protocol::Leg;
 
@@ -45,6 +47,20 @@ pub struct SmtpWatch {
     transaction: bool,
     /// Whether the client was told that it is over: 221 or 421.
     goodbye: bool,
+    /// Whether the upstream may serve the next client.
+    upstream: Upstream,
+}
+
+/// What becomes of the upstream when the client says QUIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Upstream {
+    /// It is asked to end, too: nobody wants it, or it refused something. Servers count what they refuse, and lose
+    /// patience with whom they know.
+    Ends,
+    /// It does not hear of it.
+    Stays,
+    /// It did not hear of it.
+    Stayed,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -71,6 +87,7 @@ impl SmtpWatch {
             queue: Queue::default(),
             transaction: false,
             goodbye: false,
+            upstream: Upstream::Ends,
         }
     }
 }
@@ -120,6 +137,14 @@ impl Watch for SmtpWatch {
         }
     }
 
+    fn keep_upstream(&mut self) {
+        self.upstream = Upstream::Stays;
+    }
+
+    fn remains(&self) -> Option<Remains> {
+        (self.upstream == Upstream::Stayed).then_some(Remains::Nothing)
+    }
+
     fn phase(&self) -> &'static str {
         match self.phase {
             Phase::Commands => "commands",
@@ -147,6 +172,20 @@ impl SmtpWatch {
         Ok(())
     }
 
+    /// Whether QUIT is answered here: nothing is open or unanswered upstream, and all went well.
+    fn may_part(&self) -> bool {
+        let at_rest = !self.transaction && self.queue.is_empty() && !self.goodbye;
+        self.upstream == Upstream::Stays && at_rest
+    }
+
+    /// QUIT, of which the upstream does not hear.
+    fn part(&mut self, flow: &mut Flow) {
+        self.phase = Phase::Quitting;
+        self.goodbye = true;
+        self.upstream = Upstream::Stayed;
+        flow.say(Leg::Client, GOODBYE);
+    }
+
     fn breach(&mut self, what: &'static str, flow: &mut Flow) -> Breach {
         self.take_leave(UPSTREAM_GONE, flow);
         Breach {
@@ -162,13 +201,14 @@ impl SmtpWatch {
         }
         let reply = match self.queue.front() {
             Some(Asked::Verdict) => VERDICT_UNKNOWN,
-            Some(Asked::Quit) => "221 2.0.0 Goodbye\r\n",
+            Some(Asked::Quit) => GOODBYE,
             _ => otherwise,
         };
         flow.say(Leg::Client, reply);
     }
 }
 
+const GOODBYE: &str = "221 2.0.0 Goodbye\r\n";
 const UPSTREAM_GONE: &str = "421 4.4.2 The connection to the provider broke\r\n";
 const VERDICT_UNKNOWN: &str = "451 4.4.2 The connection to the provider broke before its reply\r\n";
 const STOPPING: &str = "421 4.3.2 The service is stopping\r\n";

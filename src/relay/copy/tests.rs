@@ -83,7 +83,7 @@ async fn session(leftovers: Leftovers) -> Session {
         let legs = (Stream::Plain(client_leg), Stream::Plain(upstream_leg));
         let watch = Box::new(Lines::default());
         let copy = Copy::new(&place.record, watch, legs.0, legs.1, leftovers);
-        let end = copy.run(&token).await;
+        let (end, _) = copy.run(&token).await;
         let view = place.record.view();
         (end, view.bytes_up, view.bytes_down)
     });

@@ -6,6 +6,32 @@ use crate::proto::dialogue::{Credential, UpstreamAction};
 use crate::proto::sasl;
 use crate::secret::Secret;
 
+/// What of an upstream's capabilities decides how a credential is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    /// `None` is the command LOGIN.
+    mechanism: Option<&'static str>,
+    at_once: bool,
+    login_disabled: bool,
+}
+
+impl Way {
+    /// The way that [`Exchange::begin`] takes.
+    pub(super) fn of(credential: &Credential, offers: impl Fn(&str) -> bool) -> Self {
+        let offers_sasl = |mechanism: &str| offers(&format!("AUTH={mechanism}"));
+        let exchange = sasl::Exchange::choose(credential, offers_sasl);
+        let mechanism = exchange.map(|exchange| exchange.mechanism());
+        Self {
+            mechanism,
+            at_once: match mechanism {
+                Some(_) => offers("SASL-IR"),
+                None => offers("LITERAL+") || offers("LITERAL-"),
+            },
+            login_disabled: mechanism.is_none() && offers("LOGINDISABLED"),
+        }
+    }
+}
+
 /// One way to say it, and what is left to say.
 #[derive(Debug)]
 pub(super) enum Exchange {

@@ -3,10 +3,12 @@
 //! A refused command becomes `tag XREFUSED`, which no server knows: the upstream itself answers BAD, in the right order
 //! among the replies to what else is under way, and nothing has to be put between its responses.
 
+use super::traces::Traces;
 use super::words::Words;
 use super::{TAIL, tail};
 use crate::proto::dialogue::{Breach, HOLD_MAX};
 use crate::proto::flow::Flow;
+use crate::proto::imap::codec::response::Status;
 use crate::proto::imap::frame::{Literal, announced};
 use crate::protocol::Leg;
 
@@ -21,8 +23,12 @@ pub(super) struct Commands {
     /// The upstream takes no `{n+}`, which we offered before login, or has not said that it does.
     synchronises: bool,
     said_logout: bool,
+    /// The tag of the LOGOUT that is answered here.
+    logout: Vec<u8>,
     /// Commands begun and not answered.
     unanswered: u64,
+    /// What would stay behind if the client went now.
+    pub(super) traces: Traces,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +43,8 @@ enum State {
     AwaitLiteral { size: u64, ours: bool },
     /// IDLE was said.
     AwaitIdle,
+    /// LOGOUT was said, and the upstream does not hear of it.
+    Leaving,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +70,9 @@ impl Commands {
             tag: Vec::new(),
             synchronises: !capabilities.is_some_and(takes_any),
             said_logout: false,
+            logout: Vec::new(),
             unanswered: 0,
+            traces: Traces::new(capabilities),
         }
     }
 
@@ -74,7 +84,25 @@ impl Commands {
 
     /// Whether what the client says next depends on what the upstream says first.
     pub(super) fn awaits_upstream(&self) -> bool {
-        matches!(self.state, State::AwaitLiteral { .. } | State::AwaitIdle)
+        matches!(
+            self.state,
+            State::AwaitLiteral { .. } | State::AwaitIdle | State::Leaving
+        )
+    }
+
+    /// The tag of a LOGOUT whose turn to be answered here it is: everything before has its answer.
+    pub(super) fn leaving(&self) -> Option<&[u8]> {
+        let may_go = matches!(self.state, State::Leaving) && self.unanswered == 0;
+        may_go.then_some(self.logout.as_slice())
+    }
+
+    /// The upstream is asked after all: something said meanwhile may stay behind.
+    pub(super) fn log_out_upstream(&mut self, flow: &mut Flow) {
+        self.tag = std::mem::take(&mut self.logout);
+        flow.say(Leg::Upstream, [&self.tag, &b" LOGOUT\r\n"[..]].concat());
+        self.said_logout = true;
+        self.unanswered += 1;
+        self.state = State::Start;
     }
 
     /// Whether the client asked to end the session.
@@ -90,6 +118,7 @@ impl Commands {
             State::Literal { .. } => "in-client-literal",
             State::AwaitLiteral { .. } => "await-literal",
             State::AwaitIdle => "await-idle",
+            State::Leaving => "leaving",
         }
     }
 
@@ -101,7 +130,7 @@ impl Commands {
                 State::Start => self.start(at, unread, flow)?,
                 State::Line => self.line(at, unread, flow),
                 State::Literal { left } => self.literal(left, at, unread, flow),
-                State::AwaitLiteral { .. } | State::AwaitIdle => 0,
+                State::AwaitLiteral { .. } | State::AwaitIdle | State::Leaving => 0,
             };
             if taken == 0 {
                 break;
@@ -137,12 +166,19 @@ impl Commands {
     ///
     /// A command whose literal is missing cannot be `ok` as long as others are unanswered: then a client that uses its tags
     /// twice has had its earlier command answered, and the literal is still to come.
-    pub(super) fn on_tagged(&mut self, tag: &[u8], ok: bool) {
+    pub(super) fn on_tagged(&mut self, tag: &[u8], status: Status) {
         self.unanswered = self.unanswered.saturating_sub(1);
+        if status == Status::Bad {
+            // Servers count what they do not understand, and lose patience with whom they know.
+            self.traces.spoil();
+        }
         if tag != self.tag {
             return;
         }
-        let over = !ok || self.unanswered == 0;
+        if self.unanswered == 0 {
+            self.traces.on_answer(status);
+        }
+        let over = status != Status::Ok || self.unanswered == 0;
         match self.state {
             // The client sends its literal in any case; it must not be taken for commands.
             State::AwaitLiteral { size, ours: true } if over => {
@@ -171,6 +207,21 @@ impl Commands {
             }
             return Ok(0);
         };
+        if self.traces.are_clean() {
+            let next = words.word().map(|(_, next)| next);
+            let logs_out = name.eq_ignore_ascii_case(b"LOGOUT");
+            match (end, next) {
+                (Some(end), Some(b"")) if logs_out => return Ok(self.leave(tag, end + 1)),
+                (None, Some(b"") | None)
+                    if window.len() < HOLD_MAX
+                        && (logs_out || name.eq_ignore_ascii_case(b"UID")) =>
+                {
+                    return Ok(0);
+                }
+                _ => {}
+            }
+            self.traces.on_command(name, next);
+        }
         self.tag.clear();
         self.tag.extend_from_slice(tag);
         self.kind = kind(name);
@@ -184,15 +235,26 @@ impl Commands {
         Ok(self.line(at, unread, flow))
     }
 
+    /// LOGOUT, which is answered here. `taken` is its line.
+    fn leave(&mut self, tag: &[u8], taken: usize) -> usize {
+        self.logout = tag.to_vec();
+        self.state = State::Leaving;
+        taken
+    }
+
     /// Passes a line, or what is there of it. Its last bytes wait for its end: they may announce a literal.
     fn line(&mut self, at: usize, unread: &[u8], flow: &mut Flow) -> usize {
         let Some(end) = memchr::memchr(b'\n', unread) else {
             let taken = unread.len().saturating_sub(TAIL);
+            if taken > 0 {
+                self.traces.on_text(unread);
+            }
             self.pass(at, taken, flow);
             return taken;
         };
         let taken = end + 1;
         let line = unread.get(..taken).unwrap_or(unread);
+        self.traces.on_text(line);
         // Wherever it stands: `(\Seen){5}` is a literal to some servers. If it is none to this one, it says so to `{n}`, and
         // the octets behind `{n+}` come all the same. They pass as they are; as commands they could be changed.
         let literal = announced(tail(line));

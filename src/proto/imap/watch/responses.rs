@@ -8,7 +8,7 @@ use super::{TAIL, tail};
 use crate::proto::dialogue::{Breach, HOLD_MAX};
 use crate::proto::flow::Flow;
 use crate::proto::imap::codec::capability::after_login;
-use crate::proto::imap::codec::response::resp_text;
+use crate::proto::imap::codec::response::{Status, resp_text};
 use crate::proto::imap::frame::announced;
 use crate::protocol::Leg;
 
@@ -165,7 +165,7 @@ impl Responses {
         match who {
             Who::Data => return Kind::Data,
             Who::Continue if !commands.on_continue() => return Kind::Dropped,
-            Who::Tagged(tag, status) => commands.on_tagged(tag, status == Status::Ok),
+            Who::Tagged(tag, status) => commands.on_tagged(tag, status),
             Who::Bye => self.said_bye = true,
             Who::Continue | Who::Text => {}
         }
@@ -260,20 +260,14 @@ fn code(words: &mut Words<'_>) -> Option<Option<Edit>> {
     })
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Status {
-    Ok,
-    /// NO or BAD.
-    Refused,
-    Bye,
-}
-
 fn status(word: &[u8]) -> Option<Status> {
     let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
     if is(b"OK") || is(b"PREAUTH") {
         Some(Status::Ok)
-    } else if is(b"NO") || is(b"BAD") {
-        Some(Status::Refused)
+    } else if is(b"NO") {
+        Some(Status::No)
+    } else if is(b"BAD") {
+        Some(Status::Bad)
     } else if is(b"BYE") {
         Some(Status::Bye)
     } else {

@@ -106,6 +106,7 @@ impl SmtpWatch {
                 self.ask("RSET\r\n", Asked::Command, flow);
             }
             Command::Noop => self.ask("NOOP\r\n", Asked::Command, flow),
+            Command::Quit if self.may_part() => self.part(flow),
             Command::Quit => {
                 self.phase = Phase::Quitting;
                 self.ask("QUIT\r\n", Asked::Quit, flow);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::queue::Asked;
-use super::{Phase, SmtpWatch};
+use super::{Phase, SmtpWatch, Upstream};
 use crate::proto::dialogue::Breach;
 use crate::proto::flow::Flow;
 use crate::proto::smtp::data::Data;
@@ -24,6 +24,9 @@ impl SmtpWatch {
     }
 
     fn reply(&mut self, code: u16, reply: Range<usize>, flow: &mut Flow) -> Result<(), Breach> {
+        if code >= 400 {
+            self.upstream = Upstream::Ends;
+        }
         let Some(asked) = self.queue.front() else {
             return self.unasked(code, reply, flow);
         };
