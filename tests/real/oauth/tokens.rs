@@ -13,7 +13,7 @@ fn a_token_that_the_upstream_refuses_is_renewed_and_no_client_notices() {
     let oauth = oauth_servers();
     // A mailbox each: a token that is refused when it is hardly there is not renewed again and again.
     for log_in in [log_in_by_imap, log_in_by_pop3, log_in_by_smtp] {
-        let target = signed_in(oauth, "");
+        let target = signed_in(oauth, EACH_LOGIN_UPSTREAM);
         log_in(&target);
         assert_eq!(oauth.issuer.requests(&target.user), 1);
         oauth.issuer.expire(&target.user);
@@ -22,6 +22,9 @@ fn a_token_that_the_upstream_refuses_is_renewed_and_no_client_notices() {
         assert_eq!(oauth.issuer.requests(&target.user), 2);
     }
 }
+
+/// A session that waits would serve the next login without a token.
+const EACH_LOGIN_UPSTREAM: &str = "[warm]\nsessions = 0\n";
 
 fn log_in_by_imap(target: &Target) {
     Imap::inbox(target).command("LOGOUT");
@@ -50,7 +53,7 @@ fn a_hundred_logins_with_a_refused_token_make_one_request() {
 #[test]
 fn two_proxies_on_one_store_make_one_request() {
     let oauth = oauth_servers();
-    let target = signed_in(oauth, "");
+    let target = signed_in(oauth, EACH_LOGIN_UPSTREAM);
     let second = target.proxy.as_ref().expect("a proxy").start_beside();
     let other = Target::through(target.mailbox.clone(), second);
     log_in_many(&[&target, &other], 2);
@@ -104,7 +107,10 @@ fn a_revoked_grant_asks_for_a_sign_in_and_is_well_after_it() {
 #[test]
 fn the_log_shows_no_token_at_any_level() {
     let oauth = OAuthServers::start();
-    let target = signed_in(&oauth, "[log]\nfilter = \"trace\"\n");
+    let target = signed_in(
+        &oauth,
+        "[log]\nfilter = \"trace\"\n\n[warm]\nsessions = 0\n",
+    );
     log_in_by_imap(&target);
     let first = oauth.issuer.secrets();
     oauth.issuer.expire(&target.user);
