@@ -19,7 +19,7 @@ fn a_token_that_the_upstream_refuses_is_renewed_and_no_client_notices() {
     let oauth = oauth_servers();
     // A mailbox each: a token that is refused when it is hardly there is not renewed again and again.
     for log_in in [log_in_by_imap, log_in_by_pop3, log_in_by_smtp] {
-        let target = signed_in(oauth, "");
+        let target = signed_in(oauth, EACH_LOGIN_UPSTREAM);
         log_in(&target);
         assert_eq!(oauth.issuer.requests(&target.user), 1);
         oauth.issuer.expire(&target.user);
@@ -28,6 +28,9 @@ fn a_token_that_the_upstream_refuses_is_renewed_and_no_client_notices() {
         assert_eq!(oauth.issuer.requests(&target.user), 2);
     }
 }
+
+/// A session that waits would serve the next login without a token.
+const EACH_LOGIN_UPSTREAM: &str = "[warm]\nsessions = 0\n";
 
 pub(super) fn log_in_by_imap(target: &Target) {
     Imap::inbox(target).command("LOGOUT");
@@ -56,7 +59,7 @@ fn a_hundred_logins_with_a_refused_token_make_one_request() {
 #[test]
 fn two_proxies_on_one_store_make_one_request() {
     let oauth = oauth_servers();
-    let target = signed_in(oauth, "");
+    let target = signed_in(oauth, EACH_LOGIN_UPSTREAM);
     let second = target.proxy.as_ref().expect("a proxy").start_beside();
     let other = Target::through(target.mailbox.clone(), second);
     log_in_many(&[&target, &other], 2);
