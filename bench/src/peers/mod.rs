@@ -3,6 +3,14 @@
 //! A peer that is not installed is left out. One that understands the protocol logs in upstream by itself, with the
 //! upstream's secret; a blind one passes on what the client says, so the client says the upstream's secret.
 
+mod daemon;
+mod dovecot;
+mod emailproxy;
+mod haproxy;
+mod nginx;
+mod perdition;
+mod stunnel;
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -123,7 +131,23 @@ impl Drop for Running {
 
 /// All targets this bench knows, baselines first.
 pub(crate) fn all() -> Vec<Box<dyn Peer>> {
-    Vec::new()
+    installed()
+}
+
+/// The other proxies, if they are installed.
+fn installed() -> Vec<Box<dyn Peer>> {
+    vec![
+        Box::new(stunnel::Stunnel),
+        Box::new(haproxy::Haproxy),
+        Box::new(nginx::Stream { buffer: None }),
+        Box::new(nginx::Stream {
+            buffer: Some("64k"),
+        }),
+        Box::new(nginx::Mail),
+        Box::new(dovecot::Dovecot),
+        Box::new(perdition::Perdition),
+        Box::new(emailproxy::EmailProxy),
+    ]
 }
 
 /// `N` ports of the loopback that were free a moment ago.
