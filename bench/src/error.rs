@@ -15,6 +15,9 @@ pub(crate) enum BenchError {
         #[source]
         source: io::Error,
     },
+    /// A connection of a client.
+    #[error("connection")]
+    Connection(#[from] io::Error),
     /// A program that had to be started.
     #[error("{program} does not start: {why}")]
     Start {

@@ -1,11 +1,101 @@
 //! The benchmark of mailsluice: what it costs beside its peers, and beside a splice that looks at nothing.
+//!
+//! [`run`] is the way through it: [`upstream`] serves canned mail over TLS, every target of [`peers`] stands in front of
+//! it, [`scenarios`] send clients ([`client`]) through the targets in turns, [`process`] reads what the targets use, and
+//! [`results`] is what is kept. The upstream and the baselines ([`splice`]) are processes of this same executable
+//! ([`helper`]), so that what each uses can be told apart.
 
+mod client;
 mod error;
+mod fidelity;
+mod helper;
+mod machine;
+mod mail;
 mod peers;
 mod process;
+mod program;
+mod results;
+mod run;
+mod scenarios;
+mod splice;
+mod stage;
+mod stats;
+mod table;
+mod tls;
+mod upstream;
+mod wire;
 
-fn main() {
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use error::{BenchError, chain};
+
+/// Measures what mailsluice costs, beside its peers and beside an ideal splice.
+#[derive(Debug, Parser)]
+#[command(name = "mailsluice-bench", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start everything, check it, measure it, and print a table.
+    Run(run::RunArguments),
+    /// List all targets and scenarios.
+    List,
+    /// The upstream's process.
+    #[command(name = UPSTREAM, hide = true)]
+    Upstream(upstream::UpstreamArguments),
+    /// A splice's process.
+    #[command(name = SPLICE, hide = true)]
+    Splice(splice::SpliceArguments),
+}
+
+/// The subcommands that only this program itself gives.
+const UPSTREAM: &str = "serve-upstream";
+const SPLICE: &str = "serve-splice";
+
+fn main() -> ExitCode {
+    match perform(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mailsluice-bench: {}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(command: Command) -> Result<(), BenchError> {
+    match command {
+        Command::Run(arguments) => {
+            let results = run::run(&arguments)?;
+            print!("{}", table::text(&results));
+            match &arguments.json {
+                Some(path) => results.write(path),
+                None => Ok(()),
+            }
+        }
+        Command::List => {
+            list();
+            Ok(())
+        }
+        Command::Upstream(arguments) => upstream::main(&arguments),
+        Command::Splice(arguments) => splice::main(&arguments),
+    }
+}
+
+fn list() {
+    println!("targets:\n  mailsluice");
     for peer in peers::all() {
-        println!("{}", peer.name());
+        let version = peer
+            .find()
+            .unwrap_or_else(|| "not on this machine".to_owned());
+        println!("  {:<16} {version}", peer.name());
+    }
+    println!("scenarios:");
+    for scenario in scenarios::all(false) {
+        println!("  {:<20} {}", scenario.name(), scenario.about());
     }
 }

@@ -4,11 +4,14 @@
 //! upstream's secret; a blind one passes on what the client says, so the client says the upstream's secret.
 
 mod daemon;
+mod direct;
 mod dovecot;
 mod emailproxy;
 mod haproxy;
+mod mailsluice;
 mod nginx;
 mod perdition;
+mod splice;
 mod stunnel;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -18,6 +21,8 @@ use std::time::{Duration, Instant};
 
 use crate::error::BenchError;
 use crate::process::{self, Tree};
+
+pub(crate) use mailsluice::Mailsluice;
 
 /// A proxy, or what stands in for one.
 pub(crate) trait Peer {
@@ -129,14 +134,12 @@ impl Drop for Running {
     }
 }
 
-/// All targets this bench knows, baselines first.
+/// All targets this bench knows but mailsluice itself, whose binary is known only then; baselines first.
 pub(crate) fn all() -> Vec<Box<dyn Peer>> {
-    installed()
-}
-
-/// The other proxies, if they are installed.
-fn installed() -> Vec<Box<dyn Peer>> {
     vec![
+        Box::new(direct::Direct),
+        Box::new(splice::Splice),
+        Box::new(splice::SpliceBuffered),
         Box::new(stunnel::Stunnel),
         Box::new(haproxy::Haproxy),
         Box::new(nginx::Stream { buffer: None }),
