@@ -81,6 +81,8 @@
 //!   still leave the limits on head and `Host` to us.
 //! - **One desk for sign-ins** ([`web::Desk`]): the control socket leads to it while the service runs, and the command is
 //!   its own desk where none does. A waiting command holds its connection, so what it began ends with it.
+//! - **A lease dies with its process.** Who asks an issuer keeps others from it by a row of the store, which ends by time;
+//!   on this machine it ends with the process that holds it, since a file beside the store is locked for just as long.
 //! - **The callback listener opens with the service** and its port being taken ends the start, as with any listener: whoever
 //!   sits on it would be sent authorization codes. After a reload mail goes on without it.
 

@@ -527,3 +527,12 @@ fn write_private(path: &Path, text: &str) {
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     }
 }
+
+#[test]
+fn the_variables_that_hold_secrets_are_known() {
+    let text = "[issuer.microsoft]\nclient_id = \"x\"\nclient_secret = { env = \"CLIENT\" }\n\
+                [[account]]\naddress = \"anna@outlook.com\"\n\
+                [[account]]\naddress = \"anna@gmx.de\"\npassword = { env = \"PASSWORD\" }\n";
+    let variables = loaded(text).config.secret_variables();
+    assert_eq!(variables, ["CLIENT", "PASSWORD"]);
+}

@@ -6,6 +6,7 @@
 #![expect(
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "test code: what is not as expected has to stop the case"
 )]
 
@@ -95,27 +96,38 @@ impl House {
 
     /// Types `sign-in` and consents, or not, in the browser. The exit code and what was told at the end.
     async fn sign_in(&self, consent: &str) -> (Option<i32>, String) {
-        let mut typed = self.command(&["sign-in", Provider::TOKEN_USER, "--no-browser"]);
-        let mut child = Running(typed.spawn().expect("the program runs"));
-        let told = BufReader::new(child.0.stderr.take().expect("standard error"));
-        let (found, url) = tokio::sync::oneshot::channel();
-        let reading = tokio::task::spawn_blocking(move || {
-            let mut lines = told.lines().map_while(Result::ok);
-            if let Some(url) = lines.find(|line| line.trim().starts_with("http://")) {
-                let _ = found.send(url.trim().to_owned());
-            }
-            lines.collect::<Vec<_>>().join("\n")
-        });
-        let url = url.await.expect("an address to open");
-        let browser = reqwest::Client::builder().no_proxy().build();
-        let page = browser
-            .expect("a browser")
-            .get(format!("{url}&consent={consent}"));
-        page.send().await.expect("the page at the end");
-        let told = reading.await.expect("the rest is read");
-        let code = child.0.wait().expect("it ends").code();
-        (code, told)
+        let typed = self.command(&["sign-in", Provider::TOKEN_USER, "--no-browser"]);
+        sign_in_by(typed, consent).await
     }
+}
+
+/// What [`House::sign_in`] does, by a command that is ready.
+async fn sign_in_by(mut typed: Command, consent: &str) -> (Option<i32>, String) {
+    let mut child = Running(typed.spawn().expect("the program runs"));
+    let told = BufReader::new(child.0.stderr.take().expect("standard error"));
+    let (found, url) = tokio::sync::oneshot::channel();
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut lines = told.lines().map_while(Result::ok);
+        if let Some(url) = lines.find(|line| line.trim().starts_with("http://")) {
+            let _ = found.send(url.trim().to_owned());
+        }
+        lines.collect::<Vec<_>>().join("\n")
+    });
+    let url = url.await.expect("an address to open");
+    let limits = format!("/proc/{}/limits", child.0.id());
+    if let Ok(limits) = std::fs::read_to_string(limits) {
+        let core = limits.lines().find(|l| l.starts_with("Max core file size"));
+        let core: Vec<_> = core.expect("a limit").split_whitespace().collect();
+        assert_eq!(core[4..6], ["0", "0"], "a token may come into its memory");
+    }
+    let browser = reqwest::Client::builder().no_proxy().build();
+    let page = browser
+        .expect("a browser")
+        .get(format!("{url}&consent={consent}"));
+    page.send().await.expect("the page at the end");
+    let told = reading.await.expect("the rest is read");
+    let code = child.0.wait().expect("it ends").code();
+    (code, told)
 }
 
 struct Running(Child);
@@ -148,6 +160,57 @@ async fn sign_in_and_out_without_a_service() {
         String::from_utf8_lossy(&out.stderr)
     );
     assert_eq!(house.state(), "empty");
+}
+
+/// As when a second service runs on the machine: the first has the port that sign-ins come back to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callback_port_that_is_taken_ends_the_start_and_is_named() {
+    let house = House::new().await;
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = taken.local_addr().expect("bound").port();
+    let config = house.config();
+    let config = config.replacen("port = 0", &format!("port = {port}"), 1);
+    std::fs::write(house.path("mailsluice.toml"), config).expect("a file");
+    for command in ["run", "check"] {
+        let ended = house.typed(&[command]);
+        let told = String::from_utf8_lossy(&ended.stderr).into_owned()
+            + &String::from_utf8_lossy(&ended.stdout);
+        assert!(!ended.status.success(), "{command}: {told}");
+        assert!(told.contains("sign_in.port"), "{command}: {told}");
+        assert!(told.contains(&port.to_string()), "{command}: {told}");
+    }
+}
+
+/// What is on this machine is asked directly: a proxy could not reach it, and would read what is plain.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_proxy_of_the_environment_is_used_for_issuers_elsewhere_alone() {
+    let house = House::new().await;
+    let proxy = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let address = format!("http://{}", proxy.local_addr().expect("bound"));
+    let through = |mut command: Command| {
+        command.envs(["http_proxy", "https_proxy", "all_proxy"].map(|name| (name, &address)));
+        command.env_remove("no_proxy").env_remove("NO_PROXY");
+        command
+    };
+    let typed = house.command(&["sign-in", Provider::TOKEN_USER, "--no-browser"]);
+    let (code, told) = sign_in_by(through(typed), "yes").await;
+    assert_eq!(code, Some(0), "{told}");
+
+    let config = house.config();
+    let elsewhere = "device_url = \"https://issuer.invalid/device\"\ntoken_url = ";
+    let config = config.replacen("token_url = ", elsewhere, 1);
+    std::fs::write(house.path("mailsluice.toml"), config).expect("a file");
+    let asked = std::thread::spawn(move || {
+        let (stream, _) = proxy.accept().expect("somebody asks");
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).expect("a line");
+        line
+    });
+    let mut typed = through(house.command(&["sign-in", Provider::TOKEN_USER, "--device"]));
+    let ended = typed.output().expect("the program runs");
+    assert_eq!(ended.status.code(), Some(69), "{ended:?}");
+    let asked = asked.join().expect("a request");
+    assert_eq!(asked, "CONNECT issuer.invalid:443 HTTP/1.1\r\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,6 +60,14 @@ pub(crate) enum BenchError {
         #[source]
         source: serde_json::Error,
     },
+    /// A results file of another time.
+    #[error("{path}: schema {schema} is not the one of this bench")]
+    Schema {
+        /// Which file.
+        path: PathBuf,
+        /// Its schema.
+        schema: u32,
+    },
     /// The command line names something that is not there.
     #[error("no {what} called {name:?}; there are: {known}")]
     Unknown {

@@ -143,7 +143,18 @@ fn same(phase: &str, seen: digest::Context, expected: &[u8]) -> Result<(), Bench
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_rustls::TlsConnector;
+
     use super::*;
+    use crate::mail::Mail;
+    use crate::peers::{Ports, Running};
+    use crate::stage::Load;
+    use crate::upstream::{Addresses, USER};
+    use crate::{splice, tls, upstream};
 
     #[test]
     fn whatever_the_upstream_must_not_see_is_a_fault() {
@@ -176,4 +187,101 @@ mod tests {
             assert!(expected.compare(before, fault).is_err(), "{fault:?}");
         }
     }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_faithful_splice_passes_and_one_that_changes_an_octet_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let upstream = upstream::within_a_test(folder.path()).await;
+        let config = tls::client(&folder.path().join(tls::CA_FILE)).unwrap();
+        let mut ports = Vec::new();
+        for near in upstream.near {
+            ports.push(splice::listen(near, config.clone(), false).unwrap());
+        }
+        let connector = TlsConnector::from(config);
+        let ports: [SocketAddr; 3] = ports.try_into().unwrap();
+        let checked = checked(ports, &upstream, connector.clone(), true).await;
+        checked.unwrap();
+        for altered in 0..ports.len() {
+            let mut ports = ports;
+            ports[altered] = altering(ports[altered]).await;
+            let error = self::checked(ports, &upstream, connector.clone(), true)
+                .await
+                .unwrap_err();
+            assert!(matches!(error, BenchError::Fidelity(_)), "{error:?}");
+        }
+        // One that claims to inject, and has its client say the upstream's password.
+        let error = self::checked(ports, &upstream, connector, false).await;
+        assert!(matches!(error, Err(BenchError::Fidelity(_))), "{error:?}");
+    }
+
+    async fn checked(
+        [imap, pop3, smtp]: [SocketAddr; 3],
+        upstream: &Addresses,
+        connector: TlsConnector,
+        blind: bool,
+    ) -> Result<(), BenchError> {
+        let control = upstream.control;
+        let running = Running {
+            children: Vec::new(),
+            roots: Vec::new(),
+            ports: Ports {
+                imap: Some(imap),
+                pop3: Some(pop3),
+                smtp: Some(smtp),
+                user: USER.to_owned(),
+                password: PASSWORD.to_owned(),
+                ..Ports::default()
+            },
+        };
+        let check = move || {
+            let stage = Stage {
+                running: &running,
+                load: Load {
+                    time: Duration::ZERO,
+                    quick: true,
+                    sessions: 1,
+                },
+                mail: &Mail::new(MIB),
+                connector: &connector,
+            };
+            check(&stage, blind, control)
+        };
+        tokio::task::spawn_blocking(check).await.unwrap()
+    }
+
+    /// Passes everything but for one octet each way, in the middle of a large message.
+    async fn altering(target: SocketAddr) -> SocketAddr {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(target).await.unwrap();
+                let (from_client, to_client) = client.into_split();
+                let (from_server, to_server) = server.into_split();
+                tokio::spawn(alter(from_client, to_server));
+                tokio::spawn(alter(from_server, to_client));
+            }
+        });
+        address
+    }
+
+    async fn alter(
+        mut from: tokio::net::tcp::OwnedReadHalf,
+        mut to: tokio::net::tcp::OwnedWriteHalf,
+    ) {
+        let mut passed = 0;
+        let mut piece = vec![0; 4096];
+        while let Ok(count @ 1..) = from.read(&mut piece).await {
+            if let Some(octet) = piece[..count].get_mut(ALTERED.wrapping_sub(passed)) {
+                // Letters stay letters: no line ends differently.
+                *octet = if *octet == b'A' { b'B' } else { b'A' };
+            }
+            passed += count;
+            if to.write_all(&piece[..count]).await.is_err() {
+                break;
+            }
+        }
+    }
+
+    const ALTERED: usize = 300 * KIB + 7;
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use time::OffsetDateTime;
@@ -26,7 +27,36 @@ pub(crate) fn facts() -> Machine {
             .trim()
             .to_owned(),
         date: now.format(&Rfc3339).unwrap_or_default(),
+        busy_percent: busy_percent(Duration::from_millis(500)),
     }
+}
+
+/// How much of all processors is used, by anybody, while this thread waits.
+fn busy_percent(pause: Duration) -> u64 {
+    let before = processor_ticks();
+    thread::sleep(pause);
+    let after = processor_ticks();
+    let all = after.0.saturating_sub(before.0).max(1);
+    100 * (after.1.saturating_sub(before.1)) / all
+}
+
+/// All ticks since the start of the machine, and those with work (proc_stat(5)).
+fn processor_ticks() -> (u64, u64) {
+    parse_ticks(&fs::read_to_string("/proc/stat").unwrap_or_default())
+}
+
+fn parse_ticks(text: &str) -> (u64, u64) {
+    let line = text.lines().next().unwrap_or_default();
+    let ticks: Vec<u64> = line
+        .split_ascii_whitespace()
+        .skip(1)
+        .take(8)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    let all: u64 = ticks.iter().sum();
+    // The fourth and the fifth are idle, and waiting for a disk.
+    let idle: u64 = ticks.iter().skip(3).take(2).sum();
+    (all, all - idle)
 }
 
 /// Allows this process, and what it starts, as many descriptors as it may have. Returns how many these are.
@@ -59,6 +89,13 @@ mod tests {
         let facts = facts();
         assert!(!facts.kernel.is_empty() && facts.memory_mib > 0 && facts.cores > 0);
         assert!(facts.date.ends_with('Z'), "{}", facts.date);
+    }
+
+    #[test]
+    fn idle_ticks_are_told_from_work() {
+        let text = "cpu  10 1 20 300 4 5 6 7 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
+        assert_eq!(parse_ticks(text), (353, 49));
+        assert_eq!(parse_ticks(""), (0, 0));
     }
 
     #[test]

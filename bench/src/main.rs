@@ -25,11 +25,13 @@ mod tls;
 mod upstream;
 mod wire;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use error::{BenchError, chain};
+use results::Results;
 
 /// Measures what mailsluice costs, beside its peers and beside an ideal splice.
 #[derive(Debug, Parser)]
@@ -43,6 +45,11 @@ struct Arguments {
 enum Command {
     /// Start everything, check it, measure it, and print a table.
     Run(run::RunArguments),
+    /// Print the table of a file that `run --json` wrote.
+    Show {
+        /// The file.
+        file: PathBuf,
+    },
     /// List all targets and scenarios.
     List,
     /// The upstream's process.
@@ -76,6 +83,10 @@ fn perform(command: Command) -> Result<(), BenchError> {
                 Some(path) => results.write(path),
                 None => Ok(()),
             }
+        }
+        Command::Show { file } => {
+            print!("{}", table::text(&Results::read(&file)?));
+            Ok(())
         }
         Command::List => {
             list();

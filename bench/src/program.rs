@@ -1,4 +1,4 @@
-//! Gets the program that is measured: what cargo builds from this workspace, in release mode.
+//! Gets the program that is measured: what cargo builds from this workspace, in the same way as this one was built.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,15 +9,12 @@ use crate::error::BenchError;
 pub(crate) fn mailsluice() -> Result<PathBuf, BenchError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    let output = Command::new(cargo)
-        .args([
-            "build",
-            "--release",
-            "--package",
-            "mailsluice",
-            "--bin",
-            "mailsluice",
-        ])
+    let mut command = Command::new(cargo);
+    command.args(["build", "--package", "mailsluice", "--bin", "mailsluice"]);
+    if OPTIMISED {
+        command.arg("--release");
+    }
+    let output = command
         .args(["--message-format", "json-render-diagnostics"])
         .current_dir(root)
         .stderr(std::process::Stdio::inherit())
@@ -28,6 +25,9 @@ pub(crate) fn mailsluice() -> Result<PathBuf, BenchError> {
         .filter(|_| output.status.success())
         .ok_or_else(|| BenchError::start("mailsluice", "cargo did not build it"))
 }
+
+/// Whether this program is of the release profile: figures of another mean nothing.
+pub(crate) const OPTIMISED: bool = !cfg!(debug_assertions);
 
 /// From the messages of cargo.
 fn executable(messages: &str) -> Option<PathBuf> {

@@ -9,7 +9,7 @@
 //! {
 //!   "schema": 1,
 //!   "version": "0.1.0",
-//!   "machine": { "cpu": "…", "cores": 2, "memory_mib": 24000, "kernel": "6.18.44", "date": "2026-11-22T12:00:00Z" },
+//!   "machine": { "cpu": "…", "cores": 2, "memory_mib": 24000, "kernel": "6.18.44", "date": "2026-11-22T12:00:00Z", "busy_percent": 1 },
 //!   "options": { "rounds": 3, "seconds": 1.0, "quick": false },
 //!   "targets": [
 //!     { "name": "splice", "version": "…", "blind": true, "excluded": null },
@@ -78,6 +78,8 @@ pub(crate) struct Machine {
     pub(crate) kernel: String,
     /// When, RFC 3339, in UTC.
     pub(crate) date: String,
+    /// How much of its processors was in use before anything was started here: figures of a busy machine are doubtful.
+    pub(crate) busy_percent: u64,
 }
 
 /// What was asked for.
@@ -171,6 +173,11 @@ pub(crate) enum Metric {
 }
 
 impl Metric {
+    /// Whether a quotient says something: of counts it does not.
+    pub(crate) fn has_ratio(self) -> bool {
+        !matches!(self, Self::Sessions | Self::Lost)
+    }
+
     /// The head of its column.
     pub(crate) fn title(self) -> &'static str {
         match self {
@@ -193,10 +200,18 @@ impl Results {
     /// Reads a file of [`Results::write`].
     pub(crate) fn read(path: &Path) -> Result<Self, BenchError> {
         let text = fs::read(path).map_err(BenchError::io(format!("reading {}", path.display())))?;
-        serde_json::from_slice(&text).map_err(|source| BenchError::Results {
-            path: path.to_owned(),
-            source,
-        })
+        let results: Self =
+            serde_json::from_slice(&text).map_err(|source| BenchError::Results {
+                path: path.to_owned(),
+                source,
+            })?;
+        if results.schema != SCHEMA {
+            return Err(BenchError::Schema {
+                path: path.to_owned(),
+                schema: results.schema,
+            });
+        }
+        Ok(results)
     }
 
     /// Writes it, for people to read, too.
@@ -272,6 +287,17 @@ mod tests {
         assert_eq!(figure["to_splice"], 1.5);
         assert_eq!(figure["rounds"], serde_json::json!([0.1, null, 0.3]));
         assert_eq!(value["targets"][0]["excluded"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn a_file_of_another_schema_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.json");
+        let mut other = results();
+        other.schema += 1;
+        other.write(&path).unwrap();
+        let error = Results::read(&path).unwrap_err();
+        assert!(matches!(error, BenchError::Schema { schema: 2, .. }));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::machine;
 use crate::mail::{MIB, Mail};
 use crate::peers::{self, Mailsluice, Peer, Running, Setup, Upstream};
 use crate::program;
-use crate::results::{Figure, Measured, Metric, Options, Results, SCHEMA};
+use crate::results::{Figure, Machine, Measured, Metric, Options, Results, SCHEMA};
 use crate::results::{Scenario as ScenarioResults, Target as TargetResults};
 use crate::scenarios::{self, Needs, Scenario};
 use crate::stage::{Load, Sample, Stage};
@@ -56,6 +56,8 @@ pub(crate) struct RunArguments {
 
 /// Measures. What is under way is told on standard error.
 pub(crate) fn run(arguments: &RunArguments) -> Result<Results, BenchError> {
+    let machine = machine::facts();
+    warn(&machine);
     let descriptors = machine::raise_descriptors();
     let scenarios = chosen_scenarios(arguments)?;
     let mut bench = Bench::new(arguments, descriptors)?;
@@ -73,7 +75,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<Results, BenchError> {
         version: version.map_or_else(String::new, |target| {
             target.version.trim_start_matches("mailsluice ").to_owned()
         }),
-        machine: machine::facts(),
+        machine,
         options: Options {
             rounds: arguments.rounds(),
             seconds: arguments.load(descriptors).time.as_secs_f64(),
@@ -82,6 +84,18 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<Results, BenchError> {
         targets: bench.targets.iter().map(Target::results).collect(),
         scenarios: results,
     })
+}
+
+fn warn(machine: &Machine) {
+    if machine.busy_percent > BUSY {
+        let busy = machine.busy_percent;
+        eprintln!(
+            "this machine is busy ({busy} %): figures will be worse than they are, and ratios blurred"
+        );
+    }
+    if !program::OPTIMISED {
+        eprintln!("this is no release build: figures will mean nothing");
+    }
 }
 
 impl RunArguments {
@@ -163,15 +177,15 @@ fn choose(what: &'static str, wanted: &[String], names: &[&str]) -> Result<Vec<b
 
 /// Everything that runs.
 struct Bench {
-    folder: TempDir,
     addresses: Addresses,
     upstreams: Upstreams,
     mail: Mail,
     connector: TlsConnector,
     load: Load,
     targets: Vec<Target>,
-    /// Ends with it.
-    _upstream: Child,
+    upstream: Child,
+    /// The certificates, for as long as somebody may read them.
+    _folder: TempDir,
 }
 
 struct Upstreams {
@@ -252,8 +266,8 @@ impl Bench {
             load: arguments.load(descriptors),
             targets,
             addresses,
-            folder,
-            _upstream: upstream,
+            upstream,
+            _folder: folder,
         })
     }
 
@@ -349,7 +363,10 @@ impl Bench {
     fn start_far(&mut self) {
         for target in &mut self.targets {
             if target.near.is_some() && target.far.is_none() {
-                target.far = target.start(&self.upstreams.far).ok();
+                match target.start(&self.upstreams.far) {
+                    Ok(started) => target.far = Some(started),
+                    Err(error) => eprintln!("{}: {}", target.name(), chain(&error)),
+                }
             }
         }
     }
@@ -373,9 +390,8 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        let _ = self._upstream.kill();
-        let _ = self._upstream.wait();
-        let _ = self.folder.path();
+        let _ = self.upstream.kill();
+        let _ = self.upstream.wait();
     }
 }
 
@@ -452,7 +468,9 @@ fn gather(targets: Vec<(&'static str, Rounds)>) -> Vec<Measured> {
             median: stats::median(&there)?,
             min,
             max,
-            to_splice: splice.and_then(|(_, splice)| stats::ratio(&values, &splice.of(metric))),
+            to_splice: splice
+                .filter(|_| metric.has_ratio())
+                .and_then(|(_, splice)| stats::ratio(&values, &splice.of(metric))),
             rounds: values,
         };
         Some((metric, figure))
@@ -472,6 +490,8 @@ fn gather(targets: Vec<(&'static str, Rounds)>) -> Vec<Measured> {
 
 /// How far the far upstream is: a round trip.
 const FAR: Duration = Duration::from_millis(30);
+/// Percent of the processors that others may use.
+const BUSY: u64 = 10;
 /// Seconds of a measurement in the quick mode.
 const QUICK: f64 = 0.1;
 /// Descriptors that a target needs besides those of its sessions, and its sessions by twos.

@@ -19,6 +19,13 @@ pub(crate) fn text(results: &Results) -> String {
         results.options.seconds,
     );
     text.push_str("median (min–max) ×ratio to the ideal splice of the same round\n");
+    if machine.busy_percent > 0 {
+        let _ = writeln!(
+            text,
+            "before it began, {} % of the processors were in use",
+            machine.busy_percent
+        );
+    }
     if results.options.quick {
         text.push_str("This was the quick mode: the figures mean nothing.\n");
     }
@@ -78,10 +85,10 @@ fn cell(figure: &Figure) -> String {
 /// Three digits that mean something.
 fn number(value: f64) -> String {
     let decimals = match value.abs() {
+        whole if whole.fract() == 0.0 => 0,
         large if large >= 100.0 => 0,
         middle if middle >= 10.0 => 1,
         small if small >= 1.0 => 2,
-        0.0 => 0,
         _ => 3,
     };
     format!("{value:.decimals$}")
@@ -120,8 +127,8 @@ mod tests {
 
     #[test]
     fn numbers_have_three_digits() {
-        let shown = [0.0, 0.1234, 1.234, 12.34, 1234.5].map(number);
-        assert_eq!(shown, ["0", "0.123", "1.23", "12.3", "1234"]);
+        let shown = [0.0, 50.0, 0.1234, 1.234, 12.34, 1234.5].map(number);
+        assert_eq!(shown, ["0", "50", "0.123", "1.23", "12.3", "1234"]);
     }
 
     #[test]

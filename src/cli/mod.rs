@@ -61,6 +61,8 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(arguments: Arguments) -> Result<Exit, CliError> {
+    // Every command may meet a secret. Where it cannot be done, `run` says so in its log.
+    let _ = harden::close_memory();
     let context = Context::new(arguments.global)?;
     match arguments.command {
         Command::Run => run::run(&context),

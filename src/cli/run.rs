@@ -21,7 +21,12 @@ pub(crate) fn run(context: &Context) -> Result<Exit, CliError> {
     context.refuse_second()?;
     let loaded = context.load_for_start()?;
     logging::start(&loaded.config.log)?;
-    harden::harden();
+    if let Err(error) = harden::close_memory() {
+        tracing::warn!(cause = %error, "core dumps cannot be switched off");
+    }
+    if let Err(error) = harden::raise_files() {
+        tracing::warn!(cause = %error, "the limit of open files cannot be raised");
+    }
     super::block_on(serve(context, loaded))?
 }
 

@@ -199,6 +199,7 @@ fn checked(
     let listeners = check::listeners(listeners, check);
     if let Some(probe) = request.port_probe {
         check::ports(&listeners, probe, check);
+        check::callback_port(file.sign_in.port, &accounts, probe, check);
     }
     let (listeners, written): (Vec<_>, _) = listeners.into_iter().unzip();
     let sign_in = check::sign_in(&file.sign_in, &listeners, check);

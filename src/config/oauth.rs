@@ -116,6 +116,24 @@ impl Flow {
     pub fn needs_person(&self) -> bool {
         matches!(self, Self::AuthorizationCode | Self::Device)
     }
+
+    /// Where its password comes from, where it has one.
+    pub fn secret(&self) -> Option<&SecretSource> {
+        match self {
+            Self::Password(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl Client {
+    /// Where its secret comes from, where it has one.
+    pub fn secret(&self) -> Option<&SecretSource> {
+        match &self.proof {
+            ClientProof::Secret(source) => Some(source),
+            _ => None,
+        }
+    }
 }
 
 /// What is asked for.

@@ -32,6 +32,25 @@ pub struct Config {
     pub sign_in: SignInSettings,
 }
 
+impl Config {
+    /// The variables of our environment that secrets are taken from.
+    pub fn secret_variables(&self) -> Vec<String> {
+        let sources = self.accounts.all.iter().flat_map(|account| {
+            let (own, of_client) = match &account.auth {
+                AccountAuth::Password(source) => (Some(source), None),
+                AccountAuth::Passthrough => (None, None),
+                AccountAuth::OAuth(grant) => (grant.flow.secret(), grant.client.secret()),
+            };
+            own.into_iter().chain(of_client)
+        });
+        let variables = sources.filter_map(|source| match source {
+            SecretSource::Env(variable) => Some(variable.clone()),
+            _ => None,
+        });
+        variables.collect()
+    }
+}
+
 /// How people sign in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SignInSettings {

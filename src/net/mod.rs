@@ -6,6 +6,7 @@ mod dial;
 mod listen;
 mod stream;
 mod tls;
+mod tls_stream;
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ pub use self::dial::{Dialler, dial};
 pub use self::listen::{Bound, bind, probe};
 pub use self::stream::Stream;
 pub use self::tls::{Acceptor, ClientTlsConfigs, acceptor, handshake};
+pub use self::tls_stream::TlsStream;
 
 /// What can go wrong below the protocols. Each variant says whose fault it probably is.
 #[derive(Debug, thiserror::Error)]

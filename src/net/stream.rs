@@ -9,15 +9,15 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::TlsStream;
+
 /// A leg's byte stream.
 #[derive(Debug)]
 pub enum Stream {
     /// No TLS (yet).
     Plain(TcpStream),
-    /// TLS with us as the server: the client leg.
-    Server(Box<tokio_rustls::server::TlsStream<TcpStream>>),
-    /// TLS with us as the client: the upstream leg.
-    Client(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    /// TLS, with us as the server on the client leg and as the client on the upstream leg.
+    Tls(Box<TlsStream>),
     /// Nothing: the connection is away at a handshake. Reads end, writes fail.
     Away,
 }
@@ -25,7 +25,16 @@ pub enum Stream {
 impl Stream {
     /// Whether the bytes are encrypted on the wire.
     pub fn is_tls(&self) -> bool {
-        matches!(self, Self::Server(_) | Self::Client(_))
+        matches!(self, Self::Tls(_))
+    }
+
+    /// The connection below, unless it is away.
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Plain(tcp) => Some(tcp),
+            Self::Tls(tls) => Some(tls.tcp()),
+            Self::Away => None,
+        }
     }
 
     /// Takes the plain connection out for a handshake; `None` where TLS is active already.
@@ -56,8 +65,7 @@ macro_rules! each {
     ($self:ident, $stream:ident => $call:expr, away => $away:expr) => {
         match $self.get_mut() {
             Self::Plain($stream) => $call,
-            Self::Server($stream) => $call,
-            Self::Client($stream) => $call,
+            Self::Tls($stream) => $call,
             Self::Away => Poll::Ready($away),
         }
     };

@@ -18,9 +18,8 @@ use rustls::{
     SignatureScheme,
 };
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::{NetError, Stream};
+use super::{NetError, Stream, TlsStream};
 use crate::config::runtime::{CertificateFiles, Trust};
 use crate::protocol::Protocol;
 
@@ -60,8 +59,8 @@ pub async fn handshake(
     let name = ServerName::try_from(host.to_owned()).map_err(|_| NetError::HostName {
         host: host.to_owned(),
     })?;
-    match TlsConnector::from(config).connect(name, stream).await {
-        Ok(tls) => Ok(Stream::Client(Box::new(tls))),
+    match TlsStream::connect(config, name, stream).await {
+        Ok(tls) => Ok(Stream::Tls(Box::new(tls))),
         Err(source) if is_about_the_certificate(&source) => Err(NetError::Untrusted {
             host: host.to_owned(),
             source,
@@ -80,8 +79,8 @@ pub struct Acceptor(Arc<ServerConfig>);
 impl Acceptor {
     /// The handshake with a client. The caller sets the deadline.
     pub async fn accept(&self, tcp: TcpStream) -> io::Result<Stream> {
-        let tls = TlsAcceptor::from(Arc::clone(&self.0)).accept(tcp).await?;
-        Ok(Stream::Server(Box::new(tls)))
+        let tls = TlsStream::accept(Arc::clone(&self.0), tcp).await?;
+        Ok(Stream::Tls(Box::new(tls)))
     }
 }
 

@@ -6,21 +6,22 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep};
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::half::{Closing, Half};
 use super::registry::SessionRecord;
 use super::session::End;
 use crate::net::Stream;
 use crate::proto::dialogue::{Breach, Ending, Farewell, HOLD_MAX, Watch};
-use crate::proto::flow::{Flow, Piece};
+use crate::proto::flow::Flow;
 use crate::protocol::{Leg, Protocol};
 
 /// What the dialogues before login have read and not used.
@@ -39,28 +40,11 @@ pub(super) struct Copy<'a> {
     flow: Flow,
     /// Set once nothing more is read: what is unsent goes out, then the session ends with this.
     end: Option<End>,
+    /// The client is waited for at the end, so that it hears what was said last.
+    lingers: bool,
+    /// As it was told last.
+    phase: &'static str,
     moved_at: Instant,
-}
-
-/// One leg: its stream, what was read from it and not taken, what is for it and not sent.
-#[derive(Debug)]
-struct Half {
-    stream: Stream,
-    unread: BytesMut,
-    /// Whether the watch has seen all of `unread` and waits for more.
-    seen: bool,
-    unsent: BytesMut,
-    /// Whether the stream may hold bytes that are not on the wire.
-    unflushed: bool,
-    eof: bool,
-    closing: Closing,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Closing {
-    No,
-    WhenSent,
-    Done,
 }
 
 impl<'a> Copy<'a> {
@@ -78,6 +62,8 @@ impl<'a> Copy<'a> {
             upstream: Half::new(upstream, leftovers.upstream),
             flow: Flow::default(),
             end: None,
+            lingers: false,
+            phase: "",
             moved_at: Instant::now(),
         }
     }
@@ -85,13 +71,12 @@ impl<'a> Copy<'a> {
     /// Relays until either leg ends, both are silent for too long, or `drain` is cancelled and the watch finds a place
     /// to say so.
     pub(super) async fn run(mut self, drain: &CancellationToken) -> End {
-        self.record.set_phase(self.watch.phase());
         let mut drained = pin!(drain.cancelled());
         let mut draining = false;
-        let mut tick = pin!(sleep(TICK));
+        let mut clock = pin!(sleep_until(self.due()));
         poll_fn(|cx| {
             draining = draining || drained.as_mut().poll(cx).is_ready();
-            self.poll(cx, draining, tick.as_mut())
+            self.poll(cx, draining, clock.as_mut())
         })
         .await
     }
@@ -100,7 +85,7 @@ impl<'a> Copy<'a> {
         &mut self,
         cx: &mut Context<'_>,
         draining: bool,
-        mut tick: Pin<&mut Sleep>,
+        mut clock: Pin<&mut Sleep>,
     ) -> Poll<End> {
         loop {
             if draining && self.end.is_none() {
@@ -109,30 +94,23 @@ impl<'a> Copy<'a> {
             self.poll_send(cx, Leg::Client);
             self.poll_send(cx, Leg::Upstream);
             if self.end.is_none() {
-                let down = self.poll_take(cx, Leg::Upstream);
-                let up = self.poll_take(cx, Leg::Client);
-                if down && self.client.eof && self.end.is_none() {
-                    self.ask_whether_done(cx);
-                }
-                if down || up || self.end.is_some() {
+                if self.poll_move(cx) {
                     self.moved_at = Instant::now();
                     continue;
                 }
-                self.record.set_phase(self.watch.phase());
-                let quiet_at = self.moved_at + ANSWER_TIME;
-                if self.waits_for_answers() && tick.deadline() > quiet_at {
-                    tick.as_mut().reset(quiet_at);
-                }
-            } else if self.client.is_done() && self.upstream.is_done() {
+            } else if self.is_closed(cx) {
                 break;
-            } else if tick.deadline() > self.moved_at + CLOSE_TIME {
-                tick.as_mut().reset(self.moved_at + CLOSE_TIME);
             }
-            ready!(tick.as_mut().poll(cx));
-            tick.as_mut().reset(Instant::now() + TICK);
+            self.tell_phase();
+            // Later is soon enough: a clock that is early looks again, and a busy session need not wind it.
+            if self.due() < clock.deadline() {
+                clock.as_mut().reset(self.due());
+            }
+            ready!(clock.as_mut().poll(cx));
             if self.is_overdue(cx) {
                 break;
             }
+            clock.as_mut().reset(self.due());
         }
         Poll::Ready(
             self.end
@@ -141,10 +119,29 @@ impl<'a> Copy<'a> {
         )
     }
 
-    /// Sends what `leg` is owed; a broken leg ends the session.
+    /// Takes from both legs once. True if anything moved, or the session came to its end.
+    fn poll_move(&mut self, cx: &mut Context<'_>) -> bool {
+        let down = self.poll_take(cx, Leg::Upstream);
+        let up = self.poll_take(cx, Leg::Client);
+        if down && self.client.eof && self.end.is_none() {
+            self.ask_whether_done(cx);
+        }
+        down || up || self.end.is_some()
+    }
+
+    /// The record is behind a lock, and the phase seldom changes.
+    fn tell_phase(&mut self) {
+        let phase = self.watch.phase();
+        if self.phase != phase {
+            self.phase = phase;
+            self.record.set_phase(phase);
+        }
+    }
+
+    /// Sends what `leg` is owed.
     fn poll_send(&mut self, cx: &mut Context<'_>, leg: Leg) {
         if let Poll::Ready(Err(error)) = self.half(leg).poll_send(cx) {
-            self.lost(cx, leg, &error);
+            self.takes_nothing(cx, leg, &error);
         }
     }
 
@@ -191,6 +188,7 @@ impl<'a> Copy<'a> {
         let ahead = self.half(leg.other());
         !ahead.unsent.is_empty()
             || ahead.unflushed
+            || ahead.deaf.is_some()
             || owed_back > OWED_MAX
             || !self.watch.reads(leg)
     }
@@ -233,7 +231,7 @@ impl<'a> Copy<'a> {
         let flow = std::mem::take(&mut self.flow);
         for leg in [Leg::Client, Leg::Upstream] {
             if let Err(error) = self.half(leg).write(cx, flow.pieces(leg), window) {
-                self.lost(cx, leg, &error);
+                self.takes_nothing(cx, leg, &error);
             }
         }
         self.flow = flow;
@@ -251,7 +249,10 @@ impl<'a> Copy<'a> {
         let other_was_first = self.half(leg.other()).eof;
         if ending == Ending::Close || other_was_first {
             let first = if other_was_first { leg.other() } else { leg };
-            self.finish(first, "closed");
+            match self.half(leg).deaf {
+                Some(why) => self.fail(leg, format!("connection lost: {why}")),
+                None => self.finish(first, "closed"),
+            }
         }
     }
 
@@ -266,7 +267,18 @@ impl<'a> Copy<'a> {
 
     fn breached(&mut self, cx: &mut Context<'_>, breach: Breach, window: &[u8]) {
         self.deliver(cx, window);
-        self.finish(breach.leg, breach.to_string());
+        self.fail(breach.leg, breach.to_string());
+    }
+
+    /// `leg` cannot be written to. An upstream may have said why before it closed, as one does that refuses a message
+    /// while it is still being sent.
+    fn takes_nothing(&mut self, cx: &mut Context<'_>, leg: Leg, error: &io::Error) {
+        if leg == Leg::Upstream && self.end.is_none() && !self.upstream.eof {
+            self.upstream.go_deaf(error.kind());
+            self.moved_at = Instant::now();
+        } else {
+            self.lost(cx, leg, error);
+        }
     }
 
     fn lost(&mut self, cx: &mut Context<'_>, leg: Leg, error: &io::Error) {
@@ -279,7 +291,7 @@ impl<'a> Copy<'a> {
         if leg == Leg::Upstream {
             self.say_farewell(cx, Farewell::UpstreamLost);
         }
-        self.finish(leg, format!("connection lost: {}", error.kind()));
+        self.fail(leg, format!("connection lost: {}", error.kind()));
     }
 
     /// Lets the watch take leave of the client; for a shutdown it may find no place for that yet.
@@ -293,6 +305,12 @@ impl<'a> Copy<'a> {
         }
     }
 
+    /// Finishes in the middle of something: the client may be sending, and shall still hear why it ends.
+    fn fail(&mut self, leg: Leg, cause: impl Into<String>) {
+        self.lingers = true;
+        self.finish(leg, cause);
+    }
+
     /// Nothing more is read; both legs are closed when they have what they are owed.
     fn finish(&mut self, leg: Leg, cause: impl Into<String>) {
         if self.end.is_none() {
@@ -303,25 +321,47 @@ impl<'a> Copy<'a> {
         self.moved_at = Instant::now();
     }
 
+    fn is_closed(&mut self, cx: &mut Context<'_>) -> bool {
+        let gone = !self.lingers || self.client.poll_discard(cx).is_ready();
+        gone && self.client.is_done() && self.upstream.is_done()
+    }
+
     fn ended(&self, leg: Leg, cause: impl Into<String>) -> End {
         End::new(leg, self.watch.phase(), cause)
     }
 
-    /// Whether the session has to go: silent, stalled, or not done with closing.
+    /// When the session has to go, or its upstream to be told, if nothing moves until then.
+    fn due(&self) -> Instant {
+        let patience = if self.end.is_some() {
+            let closed = self.client.is_done() && self.upstream.is_done();
+            if closed { LINGER_TIME } else { CLOSE_TIME }
+        } else if self.waits_for_answers() || self.upstream.deaf.is_some() {
+            ANSWER_TIME
+        } else if self.stalled_leg().is_some() {
+            STALL_TIME
+        } else {
+            idle_time(self.record.protocol)
+        };
+        self.moved_at + patience
+    }
+
+    /// Does what is due. True if the session has to go at once.
     fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
-        let silent = self.moved_at.elapsed();
+        if Instant::now() < self.due() {
+            return false;
+        }
         if self.end.is_some() {
-            return silent >= CLOSE_TIME;
+            return true;
         }
-        if self.waits_for_answers() && silent >= ANSWER_TIME {
+        if self.upstream.deaf.is_some() {
+            self.lost(cx, Leg::Upstream, &io::ErrorKind::TimedOut.into());
+        } else if self.waits_for_answers() {
             self.upstream.close_when_sent();
-        }
-        if let Some(leg) = self.stalled_leg().filter(|_| silent >= STALL_TIME) {
+        } else if let Some(leg) = self.stalled_leg() {
             self.half(leg).give_up();
             self.finish(leg, "does not read");
             return true;
-        }
-        if silent >= idle_time(self.record.protocol) {
+        } else {
             self.say_farewell(cx, Farewell::Idle);
             self.finish(Leg::Client, "idle for too long");
         }
@@ -348,105 +388,6 @@ impl<'a> Copy<'a> {
             Leg::Client => &mut self.client,
             Leg::Upstream => &mut self.upstream,
         }
-    }
-}
-
-impl Half {
-    fn new(stream: Stream, leftover: Bytes) -> Self {
-        Self {
-            stream,
-            unread: BytesMut::from(leftover),
-            seen: false,
-            unsent: BytesMut::new(),
-            unflushed: false,
-            eof: false,
-            closing: Closing::No,
-        }
-    }
-
-    /// Sends what is owed, flushes, and closes the writing side when that was asked for.
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.unsent.is_empty() {
-            let n = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent))?;
-            if n == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.unsent.advance(n);
-            self.unflushed = true;
-            if self.unsent.is_empty() {
-                self.unsent = BytesMut::new();
-            }
-        }
-        if self.unflushed {
-            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-            self.unflushed = false;
-        }
-        if self.closing == Closing::WhenSent {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            self.closing = Closing::Done;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Writes `pieces` as far as the socket takes them at once and keeps the rest.
-    fn write(&mut self, cx: &mut Context<'_>, pieces: &[Piece], window: &[u8]) -> io::Result<()> {
-        let mut runs = pieces.iter().map(|piece| run(piece, window)).peekable();
-        while self.unsent.is_empty() && runs.peek().is_some() {
-            let mut slices = [IoSlice::new(&[]); VECTOR];
-            let mut offered = 0;
-            for (slot, bytes) in slices.iter_mut().zip(runs.by_ref()) {
-                *slot = IoSlice::new(bytes);
-                offered += bytes.len();
-            }
-            let mut slices: &mut [IoSlice<'_>] = &mut slices;
-            while offered > 0 {
-                match Pin::new(&mut self.stream).poll_write_vectored(cx, slices) {
-                    Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                    Poll::Ready(Ok(n)) => {
-                        offered -= n;
-                        self.unflushed = self.stream.is_tls();
-                        IoSlice::advance_slices(&mut slices, n);
-                    }
-                    Poll::Ready(Err(error)) => return Err(error),
-                    Poll::Pending => {
-                        slices
-                            .iter()
-                            .for_each(|rest| self.unsent.extend_from_slice(rest));
-                        break;
-                    }
-                }
-            }
-        }
-        runs.for_each(|bytes| self.unsent.extend_from_slice(bytes));
-        Ok(())
-    }
-
-    fn close_when_sent(&mut self) {
-        if self.closing == Closing::No {
-            self.closing = Closing::WhenSent;
-        }
-    }
-
-    /// The peer is gone: what it was owed is dropped.
-    fn give_up(&mut self) {
-        self.unsent = BytesMut::new();
-        self.unflushed = false;
-        self.closing = Closing::Done;
-    }
-
-    fn is_blocked(&self) -> bool {
-        !self.unsent.is_empty() || self.unflushed
-    }
-
-    fn is_done(&self) -> bool {
-        self.closing == Closing::Done
-    }
-}
-
-fn run<'a>(piece: &'a Piece, window: &'a [u8]) -> &'a [u8] {
-    match piece {
-        Piece::Input(range) => window.get(range.clone()).unwrap_or_default(),
-        Piece::Own(bytes) => bytes,
     }
 }
 
@@ -478,12 +419,6 @@ const WINDOW: usize = 64 * 1024;
 /// read its answers is made to.
 const OWED_MAX: usize = 64 * 1024;
 
-/// Pieces written at once.
-const VECTOR: usize = 16;
-
-/// How often a session looks at the clock.
-const TICK: Duration = Duration::from_secs(60);
-
 /// A leg that takes no byte for this long has stalled (Dovecot waits as long).
 const STALL_TIME: Duration = Duration::from_secs(5 * 60);
 
@@ -494,214 +429,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// How long a closing leg may take to read the end.
 const CLOSE_TIME: Duration = Duration::from_secs(30);
 
+/// How long a client that was cut off in the middle of something may take to close too (nginx: `lingering_timeout`).
+const LINGER_TIME: Duration = Duration::from_secs(5);
+
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpListener, TcpStream};
-    use tokio::task::JoinHandle;
-
-    use super::*;
-    use crate::relay::registry::Registry;
-
-    /// Passes whole lines, each of which is answered; holds the client after `hold` until then; answers `help` itself, at
-    /// length; says `bye` as a farewell.
-    #[derive(Default)]
-    struct Lines {
-        held: bool,
-        due: bool,
-    }
-
-    impl Watch for Lines {
-        fn step(&mut self, leg: Leg, input: &[u8], flow: &mut Flow) -> Result<usize, Breach> {
-            let Some(end) = memchr::memchr(b'\n', input) else {
-                return Ok(0);
-            };
-            if input.starts_with(b"help") {
-                flow.say(leg, HELP);
-                return Ok(end + 1);
-            }
-            flow.pass(leg.other(), 0..end + 1);
-            match leg {
-                Leg::Client => (self.held, self.due) = (input.starts_with(b"hold"), true),
-                Leg::Upstream => (self.held, self.due) = (false, false),
-            }
-            Ok(end + 1)
-        }
-
-        fn reads(&self, leg: Leg) -> bool {
-            leg == Leg::Upstream || !self.held
-        }
-
-        fn eof(&mut self, leg: Leg, rest: &[u8], flow: &mut Flow) -> Ending {
-            flow.pass(leg.other(), 0..rest.len());
-            match leg {
-                Leg::Client if self.due => Ending::HalfClose,
-                Leg::Client | Leg::Upstream => Ending::Close,
-            }
-        }
-
-        fn farewell(&mut self, _why: Farewell, flow: &mut Flow) {
-            flow.say(Leg::Client, "bye\n");
-        }
-
-        fn phase(&self) -> &'static str {
-            "lines"
-        }
-    }
-
-    const HELP: &[u8] = &[b'x'; 4096];
-
-    struct Session {
-        client: TcpStream,
-        upstream: TcpStream,
-        drain: CancellationToken,
-        end: JoinHandle<(End, u64, u64)>,
-    }
-
-    async fn pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap());
-        let (near, far) = tokio::join!(near, listener.accept());
-        (near.unwrap(), far.unwrap().0)
-    }
-
-    async fn session(leftovers: Leftovers) -> Session {
-        let (client, client_leg) = pair().await;
-        let (upstream, upstream_leg) = pair().await;
-        let drain = CancellationToken::new();
-        let token = drain.clone();
-        let end = tokio::spawn(async move {
-            let registry = Arc::new(Registry::default());
-            let peer = "127.0.0.1:1".parse().unwrap();
-            let place = registry.admit(Protocol::Imap, peer, 1, 1).unwrap();
-            let legs = (Stream::Plain(client_leg), Stream::Plain(upstream_leg));
-            let watch = Box::new(Lines::default());
-            let copy = Copy::new(&place.record, watch, legs.0, legs.1, leftovers);
-            let end = copy.run(&token).await;
-            let view = place.record.view();
-            (end, view.bytes_up, view.bytes_down)
-        });
-        Session {
-            client,
-            upstream,
-            drain,
-            end,
-        }
-    }
-
-    fn nothing() -> Leftovers {
-        Leftovers {
-            client: Bytes::new(),
-            upstream: Bytes::new(),
-        }
-    }
-
-    async fn expect(stream: &mut TcpStream, text: &str) {
-        let mut got = vec![0; text.len()];
-        stream.read_exact(&mut got).await.unwrap();
-        assert_eq!(String::from_utf8_lossy(&got), text);
-    }
-
-    #[tokio::test]
-    async fn leftovers_go_first_and_a_half_closed_client_still_gets_its_answer() {
-        let mut session = session(Leftovers {
-            client: "early ".into(),
-            upstream: "greeting\n".into(),
-        })
-        .await;
-        expect(&mut session.client, "greeting\n").await;
-        session
-            .client
-            .write_all(b"line\nno line end")
-            .await
-            .unwrap();
-        session.client.shutdown().await.unwrap();
-        expect(&mut session.upstream, "early line\nno line end").await;
-        session.upstream.write_all(b"answer\n").await.unwrap();
-        let mut all = String::new();
-        session.client.read_to_string(&mut all).await.unwrap();
-        assert_eq!(all, "answer\n");
-        let (end, up, down) = session.end.await.unwrap();
-        assert_eq!((end.leg, up, down), (Leg::Client, 22, 16));
-    }
-
-    #[tokio::test]
-    async fn a_held_client_goes_on_where_it_was() {
-        let mut session = session(nothing()).await;
-        session.client.write_all(b"hold\nafter\n").await.unwrap();
-        expect(&mut session.upstream, "hold\n").await;
-        session.upstream.write_all(b"go\n").await.unwrap();
-        expect(&mut session.upstream, "after\n").await;
-        expect(&mut session.client, "go\n").await;
-    }
-
-    #[tokio::test]
-    async fn a_reader_that_stalls_stops_its_source_and_gets_every_byte_later() {
-        let mut session = session(nothing()).await;
-        let block = [b"x".repeat(1023), b"\n".to_vec()].concat();
-        let mut sent = 0;
-        // As long as the sockets and one window take it; a relay without back-pressure would never end this.
-        while let Ok(Ok(())) = tokio::time::timeout(
-            Duration::from_millis(200),
-            session.upstream.write_all(&block),
-        )
-        .await
-        {
-            sent += block.len();
-            assert!(sent < 256 << 20, "no back-pressure");
-        }
-        let client = &mut session.client;
-        let mut buffer = vec![0; 1 << 16];
-        let mut got = 0;
-        while got < sent {
-            got += client.read(&mut buffer).await.unwrap();
-        }
-    }
-
-    #[tokio::test]
-    async fn a_client_that_does_not_read_our_answers_gets_no_more_of_them() {
-        let (_client, client_leg) = pair().await;
-        let (_upstream, upstream_leg) = pair().await;
-        let registry = Arc::new(Registry::default());
-        let peer = "127.0.0.1:1".parse().unwrap();
-        let place = registry.admit(Protocol::Smtp, peer, 1, 1).unwrap();
-        let legs = (Stream::Plain(client_leg), Stream::Plain(upstream_leg));
-        let watch = Box::new(Lines::default());
-        let mut copy = Copy::new(&place.record, watch, legs.0, legs.1, nothing());
-        // The answers to these are 52 MB, more than any socket buffers.
-        let window = b"help\n".repeat(WINDOW / 5);
-        copy.show(
-            &mut Context::from_waker(std::task::Waker::noop()),
-            Leg::Client,
-            &window,
-        );
-        assert!(copy.client.unsent.len() > OWED_MAX);
-        assert!(copy.client.unsent.len() <= OWED_MAX + HELP.len());
-        assert!(!copy.client.unread.is_empty() && !copy.client.seen);
-    }
-
-    #[tokio::test]
-    async fn a_shutdown_is_said_and_ends_the_session() {
-        let mut session = session(nothing()).await;
-        session.drain.cancel();
-        let mut all = String::new();
-        session.client.read_to_string(&mut all).await.unwrap();
-        assert_eq!(all, "bye\n");
-        assert_eq!(session.end.await.unwrap().0.cause, "shutdown");
-    }
-
-    #[tokio::test]
-    async fn an_upstream_that_breaks_is_told_to_the_client() {
-        let mut session = session(nothing()).await;
-        session.upstream.set_zero_linger().unwrap();
-        drop(session.upstream);
-        let mut all = String::new();
-        session.client.read_to_string(&mut all).await.unwrap();
-        assert_eq!(all, "bye\n");
-        let (end, ..) = session.end.await.unwrap();
-        assert_eq!(end.leg, Leg::Upstream);
-        assert!(end.cause.starts_with("connection lost"), "{}", end.cause);
-    }
-}
+mod tests;

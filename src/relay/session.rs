@@ -151,7 +151,8 @@ impl Session {
             return Ok(Stream::Plain(tcp));
         };
         self.record.set_phase("tls");
-        match timeout(HANDSHAKE_TIME, acceptor.accept(tcp)).await {
+        // Boxed, as the login is.
+        match timeout(HANDSHAKE_TIME, Box::pin(acceptor.accept(tcp))).await {
             Ok(Ok(tls)) => Ok(tls),
             Ok(Err(error)) => Err(End::new(Leg::Client, "tls", error.to_string())),
             Err(_) => Err(End::new(Leg::Client, "tls", "the handshake took too long")),
@@ -277,10 +278,20 @@ impl Session {
         }
     }
 
+    /// The account that `name` means here, whether or not who says it may log in.
+    fn account_of(&self, name: &str) -> Option<String> {
+        let pin = self.listener.listener.pin.as_ref();
+        match self.config.accounts.find(self.record.protocol, name, pin) {
+            Found::Account(account) | Found::ProtocolOff(account) => Some(account.address.clone()),
+            Found::Unknown => None,
+        }
+    }
+
     fn log_refusal(&self, name: &str, mechanism: &str, refusal: &Refusal) {
         let view = self.record.view();
         // A name that matched no account may be a password typed into the wrong field.
-        let account = view.account.as_deref().unwrap_or("unknown");
+        let account = view.account.or_else(|| self.account_of(name));
+        let account = account.as_deref().unwrap_or("unknown");
         let name_length = name.len();
         macro_rules! line {
             ($level:ident) => {

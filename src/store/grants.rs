@@ -93,11 +93,24 @@ impl Store {
         Ok(())
     }
 
-    /// Whether `holder` may ask the issuer for `name` for as long as `lease`: nobody else may now. Takes it again to
-    /// make it last longer. One that was not given back is over by itself; so is one that ends a whole lease later than
-    /// any can, which is left of a clock that was wrong. Not one that ends a little later: who has taken it may have
-    /// looked at the clock after us.
+    /// Whether the request `holder` of this process may ask the issuer for `name` for as long as `lease`: nobody else may
+    /// now. Takes it again to make it last longer.
+    ///
+    /// One that was not given back is over with its process, where that ran on this machine, and by itself. So is one that
+    /// ends a whole lease later than any can, which is left of a clock that was wrong; not one that ends a little later:
+    /// who has taken it may have looked at the clock after us.
     pub async fn take_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        lease: Duration,
+    ) -> Result<bool, StoreError> {
+        let holder = self.presence().await?.holder(holder);
+        Ok(self.try_lease(name, &holder, lease).await?
+            || self.bury_holder(name).await? && self.try_lease(name, &holder, lease).await?)
+    }
+
+    async fn try_lease(
         &self,
         name: &str,
         holder: &str,
@@ -123,6 +136,7 @@ impl Store {
 
     /// Gives the lease back; nothing happens where `holder` has it no more.
     pub async fn give_lease_back(&self, name: &str, holder: &str) -> Result<(), StoreError> {
+        let holder = self.presence().await?.holder(holder);
         sqlx::query("DELETE FROM oauth_lease WHERE name = $1 AND holder = $2")
             .bind(name)
             .bind(holder)

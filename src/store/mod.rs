@@ -5,7 +5,8 @@
 //! keys derived from one key (`key`), which is kept elsewhere.
 //!
 //! The running service and the command line use the file at the same time: nothing read from it is cached here, so a
-//! local password added or revoked counts from the next login on.
+//! local password added or revoked counts from the next login on. Who of them lives is told by files beside it
+//! (`presence`).
 //!
 //! A call that returned `Ok` is on the disk: WAL with `synchronous=FULL` syncs at every commit, and a process killed at
 //! any moment loses nothing that was acknowledged.
@@ -16,6 +17,7 @@ mod grants;
 mod key;
 mod keyring;
 mod local_passwords;
+mod presence;
 mod schema;
 mod seal;
 mod stored_secrets;
@@ -27,8 +29,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_lc_rs::hmac;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use tokio::sync::OnceCell;
 
 use self::key::StoreKey;
+use self::presence::Presence;
 use self::seal::Sealer;
 use crate::config::runtime::StoreSettings;
 
@@ -50,6 +54,7 @@ struct Inner {
     path: PathBuf,
     sealer: Sealer,
     verifier_key: hmac::Key,
+    presence: OnceCell<Presence>,
 }
 
 impl Store {
@@ -71,6 +76,7 @@ impl Store {
             inner: Arc::new(Inner {
                 sealer: Sealer::new(&key)?,
                 verifier_key: key.derive_hmac(b"local password verifiers")?,
+                presence: OnceCell::new(),
                 path,
             }),
             pool,
@@ -82,8 +88,10 @@ impl Store {
         Ok(store)
     }
 
-    /// Lets go of the file: waits for running statements, then closes.
+    /// Lets go of the file: gives back what is leased, waits for running statements, then closes.
     pub async fn close(&self) {
+        // What cannot be given back is taken over from a process that has ended.
+        let _ = self.leave().await;
         self.pool.close().await;
     }
 

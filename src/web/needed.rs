@@ -1,7 +1,8 @@
 //! The user's command that is told when a sign-in is needed, so that a machine without a screen can mail or push it.
 //!
 //! URL and code are in its environment, never in its arguments: those are in the process list for all to see. It runs once
-//! for each time that a sign-in becomes necessary, however many logins fail for it.
+//! for each time that a sign-in becomes necessary, however many logins fail for it. The environment is ours otherwise, but
+//! for the variables that the configuration takes secrets from.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub fn tell_when_needed(
             accounts: accounts_of(&config, grant),
             grant: grant.name.clone(),
             why,
+            not_for_it: config.secret_variables(),
         };
         let telling = tell(need, command, Arc::clone(&desk), config);
         runtime.spawn(stop.clone().run_until_cancelled_owned(telling));
@@ -51,6 +53,8 @@ struct Need {
     grant: String,
     accounts: Vec<String>,
     why: String,
+    /// What of our environment is secret.
+    not_for_it: Vec<String>,
 }
 
 async fn tell(need: Need, command: String, desk: Arc<Desk>, config: Arc<Config>) {
@@ -123,6 +127,9 @@ async fn run(line: &str, need: &Need, invitation: Option<&Reply>) -> Result<(), 
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
+    for variable in &need.not_for_it {
+        command.env_remove(variable);
+    }
     #[cfg(unix)]
     command.process_group(0);
     let mut group = Group(command.spawn()?);

@@ -2,6 +2,10 @@
 //!
 //! Here without the proxy's house-keeping; signing in, and what becomes of the tokens, in the files beside this one.
 
+mod canaries;
+mod grants;
+mod illness;
+mod kills;
 mod sign_ins;
 mod tokens;
 

@@ -33,12 +33,8 @@ impl Peer {
 
     /// The near end's address, by which a log line names a client.
     pub(crate) fn name(&self) -> String {
-        let address = match &self.stream {
-            Stream::Plain(tcp) => tcp.local_addr(),
-            Stream::Server(tls) => tls.get_ref().0.local_addr(),
-            Stream::Client(tls) => tls.get_ref().0.local_addr(),
-            Stream::Away => Err(io::ErrorKind::NotConnected.into()),
-        };
+        let tcp = self.stream.tcp().ok_or(io::ErrorKind::NotConnected.into());
+        let address = tcp.and_then(TcpStream::local_addr);
         address.map_or_else(|error| error.to_string(), |it| it.to_string())
     }
 
@@ -108,12 +104,9 @@ impl Peer {
 
     /// Breaks the connection instead of closing it.
     pub(crate) fn reset(self) {
-        let _ = match &self.stream {
-            Stream::Plain(tcp) => tcp.set_zero_linger(),
-            Stream::Server(tls) => tls.get_ref().0.set_zero_linger(),
-            Stream::Client(tls) => tls.get_ref().0.set_zero_linger(),
-            Stream::Away => Ok(()),
-        };
+        if let Some(tcp) = self.stream.tcp() {
+            let _ = tcp.set_zero_linger();
+        }
     }
 
     fn keep(&mut self, buffer: &[u8], n: usize) {

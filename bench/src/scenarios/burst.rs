@@ -14,15 +14,24 @@ use crate::stage::{Protocol, Sample, Stage};
 
 /// Connections in the same moment; each waits for its greeting.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Burst;
+pub(crate) struct Burst {
+    clients: usize,
+}
+
+/// As many as a server has users.
+pub(crate) fn all(quick: bool) -> Vec<Burst> {
+    let clients = if quick { 50 } else { 1_000 };
+    vec![Burst { clients }]
+}
 
 impl Scenario for Burst {
     fn name(&self) -> String {
-        "burst-1000".to_owned()
+        format!("burst-{}", self.clients)
     }
 
     fn about(&self) -> String {
-        "1 000 connects at once; lost is who has no greeting within 30 s".to_owned()
+        let Self { clients } = self;
+        format!("{clients} connects at once; lost is who has no greeting within 30 s")
     }
 
     fn needs(&self) -> Needs {
@@ -35,10 +44,9 @@ impl Scenario for Burst {
     fn measure(&self, stage: &Stage<'_>) -> Result<Sample, BenchError> {
         stage.run(async {
             let way = stage.way(Protocol::Imap)?.with_buffer(SMALL);
-            let clients = stage.load.count(1_000, 50);
             let started = Instant::now();
             let mut tasks = JoinSet::new();
-            for _ in 0..clients {
+            for _ in 0..self.clients {
                 let way = way.clone();
                 tasks.spawn(async move {
                     let client = timeout(PATIENCE, Imap::connect(&way)).await.ok()?.ok()?;
@@ -53,7 +61,7 @@ impl Scenario for Burst {
                     open.push(client);
                 }
             }
-            let mut sample = vec![(Metric::Lost, (clients - open.len()) as f64)];
+            let mut sample = vec![(Metric::Lost, (self.clients - open.len()) as f64)];
             sample.extend(latencies(&mut times));
             Ok(sample)
         })

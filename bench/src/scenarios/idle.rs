@@ -1,7 +1,7 @@
 //! Mail programs that wait: sessions in IDLE.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -71,7 +71,7 @@ impl Scenario for Idle {
     }
 }
 
-/// Opens as many sessions as the target takes. After some that failed no more are tried.
+/// Opens as many sessions as the target takes. After some that failed, or after a long time, no more are tried.
 pub(super) async fn open(way: &Way, login: &Login, wanted: usize) -> Result<Vec<Imap>, BenchError> {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut tasks = JoinSet::new();
@@ -89,12 +89,13 @@ pub(super) async fn open(way: &Way, login: &Login, wanted: usize) -> Result<Vec<
     }
     let mut open = Vec::new();
     let mut failed = 0;
+    let end = Instant::now() + OPENING;
     while let Some(done) = tasks.join_next().await {
         match done.ok().flatten() {
             Some(client) => open.push(client),
             None => failed += 1,
         }
-        if failed > ENOUGH {
+        if failed > ENOUGH || Instant::now() > end {
             tasks.abort_all();
         }
     }
@@ -109,6 +110,8 @@ const IDLE_BUFFER: usize = 1024;
 const AT_ONCE: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(10);
 const ENOUGH: usize = 50;
+/// Some targets would take half an hour for ten thousand logins.
+const OPENING: Duration = Duration::from_secs(90);
 /// Until memory is given back that is given back at all.
 const SETTLE: Duration = Duration::from_secs(2);
 const WATCH: Duration = Duration::from_secs(10);

@@ -75,7 +75,7 @@ pub(crate) fn all(quick: bool) -> Vec<Box<dyn Scenario>> {
     all.extend(boxed(login::all(quick)));
     all.extend(boxed(idle::all(quick)));
     all.push(Box::new(stalled::Stalled));
-    all.push(Box::new(burst::Burst));
+    all.extend(boxed(burst::all(quick)));
     all.extend(boxed(growth::all(quick)));
     all
 }

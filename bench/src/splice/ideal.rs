@@ -55,14 +55,20 @@ struct Session {
 
 /// The buffers of this thread.
 struct Scratch {
+    /// What a socket gave; records are decrypted where they lie.
     read: Vec<u8>,
-    write: Vec<u8>,
+    /// What the records of one read held. One write of it costs less than one for each record, though it is a copy
+    /// (measured: a tenth to a fifth of the CPU time).
+    plain: Vec<u8>,
+    /// Records made of what the client said.
+    sealed: Vec<u8>,
 }
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
         read: vec![0; READ + RECORD],
-        write: vec![0; READ + RECORD],
+        plain: Vec::with_capacity(READ + RECORD),
+        sealed: vec![0; READ + RECORD],
     });
 }
 
@@ -136,12 +142,12 @@ impl Session {
         };
         let sealed = if count == 0 {
             self.client_ended = true;
-            traffic.queue_close_notify(&mut scratch.write)
+            traffic.queue_close_notify(&mut scratch.sealed)
         } else {
-            traffic.encrypt(&scratch.read[..count], &mut scratch.write)
+            traffic.encrypt(&scratch.read[..count], &mut scratch.sealed)
         };
         let sealed = sealed.map_err(other)?;
-        write(&self.server, &scratch.write[..sealed], &mut self.to_server)
+        write(&self.server, &scratch.sealed[..sealed], &mut self.to_server)
     }
 
     fn pass_down(&mut self, scratch: &mut Scratch) -> io::Result<()> {
@@ -154,11 +160,10 @@ impl Session {
         };
         self.server_ended |= count == 0;
         let filled = kept + count;
-        scratch.write.clear();
-        let (used, _) = self.records(&mut scratch.read[..filled], &mut scratch.write)?;
+        scratch.plain.clear();
+        let (used, _) = self.records(&mut scratch.read[..filled], &mut scratch.plain)?;
         self.received = scratch.read[used..filled].to_vec();
-        write(&self.client, &scratch.write, &mut self.to_client)?;
-        scratch.write.resize(READ + RECORD, 0);
+        write(&self.client, &scratch.plain, &mut self.to_client)?;
         if self.server_ended {
             SockRef::from(&self.client).shutdown(std::net::Shutdown::Write)?;
         }

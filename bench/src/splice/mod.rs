@@ -52,7 +52,8 @@ pub(crate) fn main(arguments: &SpliceArguments) -> Result<(), BenchError> {
     })
 }
 
-fn listen(
+/// Opens a port that leads to `upstream`.
+pub(crate) fn listen(
     upstream: SocketAddr,
     config: Arc<ClientConfig>,
     buffered: bool,

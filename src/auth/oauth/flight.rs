@@ -2,7 +2,7 @@
 //!
 //! Within the process all who wait share one [`Flight`], which is a task of its own: a client that goes away ends
 //! nothing. Between processes a row of the store is leased; who waits for it reads the grant's row meanwhile, and takes
-//! what the other one got. A holder that was killed loses the lease by time.
+//! what the other one got. A holder that was killed loses the lease at once on this machine, by time elsewhere.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,10 +95,7 @@ impl Renewal {
             if !self.is_wanted() {
                 return Ok(());
             }
-            if store
-                .take_lease(&self.slot.name, &holder, self.core.lease)
-                .await?
-            {
+            if store.take_lease(&self.slot.name, &holder, LEASE).await? {
                 break;
             }
             if Instant::now() >= deadline {
@@ -167,8 +164,7 @@ impl Renewal {
             return Ok(outcome);
         };
         let name = &self.slot.name;
-        let lease = self.core.lease;
-        self.core.store.take_lease(name, holder, lease).await?;
+        self.core.store.take_lease(name, holder, LEASE).await?;
         let with_previous = issuers
             .token(&self.grant, self.audience, Some(&previous))
             .await;
@@ -240,6 +236,10 @@ impl Core {
         }
     }
 }
+
+/// How long one that asks an issuer keeps the others from it: one request of 10 s, and as much again for what is around it.
+/// It is taken anew before a second request.
+const LEASE: Duration = Duration::from_secs(20);
 
 /// A login has 25 s; who has waited so long for another process is told to come back.
 const LEASE_WAIT: Duration = Duration::from_secs(22);

@@ -1,6 +1,6 @@
 //! HTTP towards issuers: 10 s deadlines, no redirects, connections kept, the proxy of the environment, bounded answers.
 //!
-//! HTTPS only, but for loopback addresses: there is nobody between (RFC 8252 section 8.3).
+//! HTTPS only, but for loopback addresses: there is nobody between (RFC 8252 section 8.3), no proxy either.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -20,10 +20,19 @@ use super::error::OAuthError;
 use crate::secret::Secret;
 use crate::store;
 
-/// HTTP clients by the CA file they trust. One for the whole service, so that connections are reused.
+/// HTTP clients by whom they talk to. One for the whole service, so that connections are reused.
 #[derive(Default)]
 pub(super) struct Http {
-    clients: DashMap<Option<PathBuf>, Client>,
+    clients: DashMap<Kind, Client>,
+}
+
+/// What sets one client apart from another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Kind {
+    /// The CA file that is trusted in place of the system's roots.
+    ca_file: Option<PathBuf>,
+    /// The issuer is on this machine: a proxy has no part in that, and a plain request must not leave the machine.
+    is_here: bool,
 }
 
 /// What an issuer answered. The body may hold tokens.
@@ -39,7 +48,8 @@ impl Http {
     /// The client for the system's roots is made at once: whether it can be is known at the start.
     pub(super) fn new() -> Result<Self, OAuthError> {
         let http = Self::default();
-        http.clients.insert(None, client(None)?);
+        http.clients
+            .insert(Kind::default(), client(&Kind::default())?);
         Ok(http)
     }
 
@@ -50,8 +60,9 @@ impl Http {
         request: HttpRequest,
     ) -> Result<Answer, OAuthError> {
         let url = request.uri().to_string();
-        refuse_plain(&url)?;
-        let client = self.client(ca_file)?;
+        let is_here = refuse_plain(&url)?;
+        let ca_file = ca_file.map(Path::to_path_buf);
+        let client = self.client(Kind { ca_file, is_here })?;
         let exchange = async {
             let request = reqwest::Request::try_from(request)?;
             let mut response = client.execute(request).await?;
@@ -114,13 +125,12 @@ impl Http {
             .await
     }
 
-    fn client(&self, ca_file: Option<&Path>) -> Result<Client, OAuthError> {
-        let key = ca_file.map(Path::to_path_buf);
-        if let Some(client) = self.clients.get(&key) {
+    fn client(&self, kind: Kind) -> Result<Client, OAuthError> {
+        if let Some(client) = self.clients.get(&kind) {
             return Ok(client.clone());
         }
-        let made = client(ca_file)?;
-        self.clients.insert(key, made.clone());
+        let made = client(&kind)?;
+        self.clients.insert(kind, made.clone());
         Ok(made)
     }
 }
@@ -170,15 +180,18 @@ impl<'c> AsyncHttpClient<'c> for Recorder<'_> {
     }
 }
 
-fn client(ca_file: Option<&Path>) -> Result<Client, OAuthError> {
+fn client(kind: &Kind) -> Result<Client, OAuthError> {
     let mut builder = Client::builder()
         .user_agent(concat!("mailsluice/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(DEADLINE)
         .timeout(DEADLINE)
         .referer(false);
-    if let Some(path) = ca_file {
+    if let Some(path) = &kind.ca_file {
         builder = builder.tls_certs_only(certificates(path)?);
+    }
+    if kind.is_here {
+        builder = builder.no_proxy();
     }
     builder.build().map_err(|e| OAuthError::Setup(Arc::new(e)))
 }
@@ -197,17 +210,20 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, OAuthError> {
     }
 }
 
-/// Refuses what would send a secret in the clear.
-fn refuse_plain(url: &str) -> Result<(), OAuthError> {
+/// Refuses what would send a secret in the clear. True where the issuer is on this machine.
+///
+/// The name `localhost` may lead elsewhere, which only TLS finds out.
+fn refuse_plain(url: &str) -> Result<bool, OAuthError> {
     let parsed = Url::parse(url).map_err(|_| not_https(url))?;
-    let loopback = match parsed.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        _ => false,
+    let (is_loopback, is_named_so) = match parsed.host() {
+        Some(Host::Ipv4(address)) => (address.is_loopback(), false),
+        Some(Host::Ipv6(address)) => (address.is_loopback(), false),
+        Some(Host::Domain(name)) => (false, name == "localhost"),
+        None => (false, false),
     };
     match parsed.scheme() {
-        "https" => Ok(()),
-        "http" if loopback => Ok(()),
+        "https" => Ok(is_loopback || is_named_so),
+        "http" if is_loopback => Ok(true),
         _ => Err(not_https(url)),
     }
 }
@@ -253,12 +269,14 @@ mod tests {
 
     #[test]
     fn only_https_or_a_loopback_address() {
-        for fine in [
-            "https://login.example.org/token",
-            "http://127.0.0.1:8080/token",
-            "http://[::1]/token",
+        for (fine, is_here) in [
+            ("https://login.example.org/token", false),
+            ("https://127.0.0.1/token", true),
+            ("https://localhost:8443/token", true),
+            ("http://127.0.0.1:8080/token", true),
+            ("http://[::1]/token", true),
         ] {
-            assert!(refuse_plain(fine).is_ok(), "{fine}");
+            assert_eq!(refuse_plain(fine).ok(), Some(is_here), "{fine}");
         }
         for wrong in [
             "",

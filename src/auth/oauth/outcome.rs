@@ -307,12 +307,62 @@ const KNOWN: &[Known] = &[
         Fault::Client,
         "the client id is not known in this tenant",
     ),
+    known(
+        "AADSTS7000218",
+        Fault::Client,
+        "the client counts as confidential: give its secret, or allow public client flows in the app registration",
+    ),
+    known(
+        "AADSTS700027",
+        Fault::Client,
+        "the certificate is not the one in the app registration",
+    ),
+    known(
+        "AADSTS700024",
+        Fault::Client,
+        "the clock of this machine is wrong by minutes",
+    ),
+    known(
+        "AADSTS50194",
+        Fault::Client,
+        "the client is for one directory alone; write its tenant",
+    ),
+    known(
+        "AADSTS50020",
+        Fault::Client,
+        "the account is of another directory than the client; write its tenant, or open the client to others",
+    ),
+    known(
+        "AADSTS90094",
+        Fault::Person,
+        "an administrator has to consent to what is asked for",
+    ),
     known("AADSTS50126", Fault::Grant, "wrong user name or password"),
     known(
         "Token has been expired or revoked",
         Fault::Grant,
         "Google has ended the sign-in: it does so after 7 days while the app is in testing, after a password change, or \
          when access was removed",
+    ),
+    known(
+        "invalid_rapt",
+        Fault::Grant,
+        "the administrator of the Google Workspace lets sign-ins end after some hours",
+    ),
+    known(
+        "Client is unauthorized to retrieve access tokens using this method",
+        Fault::Client,
+        "the administrator of the Google Workspace has not delegated this scope to the service account",
+    ),
+    known(
+        "Invalid email or User ID",
+        Fault::Client,
+        "the service account's subject is no user of the Google Workspace",
+    ),
+    known(
+        "Token must be a short-lived token",
+        Fault::Client,
+        "the clock of this machine is wrong by minutes",
     ),
 ];
 

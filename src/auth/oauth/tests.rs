@@ -165,6 +165,17 @@ async fn a_token_is_renewed_by_the_refresh_token_and_then_comes_from_memory() {
     );
 }
 
+#[tokio::test]
+async fn a_connection_to_the_issuer_serves_many_requests() {
+    let house = House::new(rotating()).await;
+    let grant = house.ended_grant().await;
+    for _ in 0..5 {
+        house.token(&grant).await;
+        house.tokens.advance(3_600);
+    }
+    assert_eq!((house.issuer.count(), house.issuer.connections()), (5, 1));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_logins_with_an_ended_token_make_one_request() {
     let house = House::new(rotating()).await;

@@ -35,8 +35,6 @@ pub(super) struct Core {
     pub(super) store: Store,
     pub(super) issuers: Issuers,
     pub(super) clock: Clock,
-    /// How long one that asks an issuer keeps the others from it.
-    pub(super) lease: Duration,
     slots: DashMap<String, Arc<Slot>>,
     listener: Mutex<Option<Listener>>,
 }
@@ -78,15 +76,10 @@ pub enum GrantState {
 impl Tokens {
     /// Tokens kept in `store`, with an HTTP client of their own.
     pub fn new(store: Store) -> Result<Self, OAuthError> {
-        Self::with_lease(store, LEASE)
-    }
-
-    pub(super) fn with_lease(store: Store, lease: Duration) -> Result<Self, OAuthError> {
         let core = Arc::new(Core {
             issuers: Issuers::new(store.clone())?,
             store,
             clock: Clock::new(),
-            lease,
             slots: DashMap::new(),
             listener: Mutex::new(None),
         });
@@ -338,9 +331,6 @@ fn audiences(grant: &Grant) -> Vec<Audience> {
     let protocols = grant.scopes.by_protocol.keys();
     protocols.map(|protocol| protocol.name()).collect()
 }
-
-/// One request of 10 s, and as much again for what is around it. It is taken anew before a second request.
-const LEASE: Duration = Duration::from_secs(20);
 
 /// How long a stop waits for requests under way: the deadline of one, and its commit.
 const SETTLE: Duration = Duration::from_secs(12);

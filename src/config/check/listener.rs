@@ -85,7 +85,7 @@ fn defaults() -> impl Iterator<Item = Listener> {
     })
 }
 
-fn loopbacks(port: u16) -> [SocketAddr; 2] {
+pub(super) fn loopbacks(port: u16) -> [SocketAddr; 2] {
     let v4 = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
     [v4, v6].map(|ip| SocketAddr::new(ip, port))

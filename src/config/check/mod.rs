@@ -18,7 +18,7 @@ pub(super) use self::files::Files;
 pub(super) use self::listener::listeners;
 pub(super) use self::oauth::issuers;
 pub use self::ports::PortProbe;
-pub(super) use self::ports::{Written, ports};
+pub(super) use self::ports::{Written, callback_port, ports};
 pub(super) use self::settings::{host, limits, log, sign_in, store};
 use super::fault::Fault;
 use super::file::{AccountEntry, IssuerEntry};

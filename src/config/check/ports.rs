@@ -8,9 +8,11 @@ use std::net::SocketAddr;
 
 use super::super::fault::Fault;
 use super::super::key::KeyPath;
+use super::super::oauth::Flow;
 use super::super::problem::{Place, Problem};
-use super::super::runtime::Listener;
+use super::super::runtime::{AccountAuth, Accounts, Listener};
 use super::Check;
+use super::listener::loopbacks;
 
 /// Tells why an address cannot be listened on. It opens nothing.
 pub type PortProbe = fn(SocketAddr) -> Result<(), io::ErrorKind>;
@@ -62,4 +64,32 @@ pub(in super::super) fn ports(
         .into_iter()
         .map(|(written, trouble, addresses)| written.cannot_listen(addresses, trouble));
     check.report.extend(problems);
+}
+
+/// Probes the port that sign-ins come back to, where somebody may sign in with a browser. It opens on both loopbacks, and
+/// does without the IPv6 one only where there is none.
+pub(in super::super) fn callback_port(
+    port: u16,
+    accounts: &Accounts,
+    probe: PortProbe,
+    check: &mut Check<'_>,
+) {
+    let redirected = |auth: &AccountAuth| matches!(auth, AccountAuth::OAuth(grant) if grant.flow == Flow::AuthorizationCode);
+    if port == 0 || !accounts.all.iter().any(|a| redirected(&a.auth)) {
+        return;
+    }
+    let troubles = loopbacks(port).into_iter().filter_map(|address| {
+        let trouble = probe(address).err()?;
+        let counts = address.is_ipv4() || trouble == io::ErrorKind::AddrInUse;
+        counts.then_some((address, trouble))
+    });
+    let (addresses, kinds): (Vec<_>, Vec<_>) = troubles.unzip();
+    if let Some(trouble) = kinds.first().copied() {
+        let fault = Fault::CannotListen {
+            addresses,
+            trouble,
+            by_default: false,
+        };
+        check.report.add(&KeyPath::dotted("sign_in.port"), fault);
+    }
 }

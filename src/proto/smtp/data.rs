@@ -126,6 +126,15 @@ fn after_bare(rest: &[u8]) -> Option<Step> {
 }
 
 fn within(rest: &[u8]) -> Option<Step> {
+    let run = canonical_run(rest);
+    if let Some(&last) = rest.get(run.wrapping_sub(1)) {
+        let next = if last == b'\n' {
+            Data::AfterCrlf
+        } else {
+            Data::Within
+        };
+        return Some(pass(run, next));
+    }
     let Some(at) = memchr2(b'\r', b'\n', rest) else {
         return (!rest.is_empty()).then(|| pass(rest.len(), Data::Within));
     };
@@ -136,6 +145,35 @@ fn within(rest: &[u8]) -> Option<Step> {
         [b'\r', b'\r', b'\n', ..] => Some(replace(at, 1, "", Data::Within)),
         _ => Some(replace(at, 1, "\r\n", Data::AfterBare)),
     }
+}
+
+/// How many bytes at the start of `rest` are canonical, and need not be looked at line by line: each CR stands before an
+/// LF, each LF behind a CR, and no line begins with a dot. Never ends between CR and LF. 0 where it is not worth while.
+fn canonical_run(rest: &[u8]) -> usize {
+    if rest.first() == Some(&b'\n') {
+        return 0;
+    }
+    let mut run = 0;
+    while let Some(block) = rest.get(run..run + BLOCK + 2)
+        && is_canonical(block)
+    {
+        run += BLOCK;
+    }
+    let halves_a_line_end = run > 0 && rest.get(run - 1) == Some(&b'\r');
+    run + usize::from(halves_a_line_end)
+}
+
+/// Whether the first [`BLOCK`] bytes are; the last two of `block` are what they are judged by. Without a branch for each
+/// byte, so that the compiler takes many at once: it is the one thing here that looks at all of a message.
+fn is_canonical(block: &[u8]) -> bool {
+    let next = block.get(1..).unwrap_or_default();
+    let after = block.get(2..).unwrap_or_default();
+    let mut bad = 0;
+    for ((&byte, &next), &after) in block.iter().zip(next).zip(after) {
+        bad |= u8::from((byte == b'\r') != (next == b'\n'));
+        bad |= u8::from(next == b'\n') & u8::from(after == b'.');
+    }
+    bad == 0
 }
 
 fn pass(passed: usize, next: Data) -> Step {
@@ -151,6 +189,9 @@ fn replace(passed: usize, dropped: usize, said: &'static str, next: Data) -> Ste
         next: Next::Data(next),
     }
 }
+
+/// Some lines: long enough to be worth a look, short enough that one odd line costs little.
+const BLOCK: usize = 256;
 
 #[cfg(test)]
 mod tests;

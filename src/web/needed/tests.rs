@@ -92,6 +92,8 @@ fn need() -> Need {
         grant: "g".into(),
         accounts: vec!["anna@x.org".into()],
         why: "canary-reason".into(),
+        // There in every test, and no secret.
+        not_for_it: vec!["CARGO_MANIFEST_DIR".into()],
     }
 }
 
@@ -124,4 +126,11 @@ async fn url_and_code_are_in_the_environment_and_not_in_the_process_list() {
         kept.ends_with("https://x/device?c=CANARY-CODE CANARY-CODE\n"),
         "{kept}"
     );
+}
+
+#[tokio::test]
+async fn secrets_of_our_environment_are_not_passed_on() {
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+    let line = "[ -n \"$PATH\" ] && [ -z \"$CARGO_MANIFEST_DIR\" ]";
+    run(line, &need(), None).await.unwrap();
 }

@@ -45,6 +45,34 @@ impl Browser {
         panic!("the sign-in does not end: {page:?}");
     }
 
+    /// Opens the `url` of a device authorization, with the code in it, signs in as `user` and consents. The last page.
+    pub(crate) fn approve_device(&mut self, url: &str, user: &str) -> Page {
+        let (home, path) = split(url);
+        let mut page = self.get(home, &path);
+        for _ in 0..MOST_STEPS {
+            if let Some(location) = page.location.take() {
+                page = self.get(home, &split_or_same(&location));
+                continue;
+            }
+            let Some(action) = attribute(&page.body, "action=\"") else {
+                return page;
+            };
+            let mut fields = hidden(&page.body);
+            if fields.iter().any(|(_, value)| value == "login") {
+                fields.extend(
+                    [("login", user), ("password", "x")]
+                        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+                );
+            }
+            let fields: Vec<_> = fields
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect();
+            page = self.post(home, &split_or_same(&action), &fields);
+        }
+        panic!("the sign-in does not end: {page:?}");
+    }
+
     pub(crate) fn get(&mut self, home: SocketAddr, path: &str) -> Page {
         self.request(home, &format!("GET {path} HTTP/1.0\r\n"), "")
     }
@@ -56,7 +84,7 @@ impl Browser {
     }
 
     /// HTTP/1.0, so that no answer comes in chunks.
-    fn request(&mut self, home: SocketAddr, head: &str, body: &str) -> Page {
+    pub(crate) fn request(&mut self, home: SocketAddr, head: &str, body: &str) -> Page {
         let cookies: Vec<String> = self
             .cookies
             .iter()
@@ -146,6 +174,14 @@ fn attribute(html: &str, start: &str) -> Option<String> {
     let (_, rest) = html.split_once(start)?;
     let (value, _) = rest.split_once('"')?;
     Some(value.replace("&amp;", "&"))
+}
+
+/// The fields of a form that nobody fills in.
+fn hidden(html: &str) -> Vec<(String, String)> {
+    let inputs = html.split("<input type=\"hidden\" ").skip(1);
+    let pairs =
+        inputs.map(|input| Some((attribute(input, "name=\"")?, attribute(input, "value=\"")?)));
+    pairs.map(|pair| pair.expect("a field")).collect()
 }
 
 /// Two forms with a redirect before and behind each are a handful.

@@ -1,5 +1,7 @@
 //! Signing in: with a browser, with a device code, not at all; and what a browser must not get away with.
 
+use std::thread;
+
 use crate::client::browser::{Browser, Page, split};
 use crate::client::imap::Imap;
 use crate::client::pop3::Pop3;
@@ -74,6 +76,10 @@ fn who_logs_in_before_anybody_signed_in_is_told_so_and_not_blamed() {
     let mut smtp = Smtp::connect(target.smtp);
     smtp.command("EHLO client.example.org").expect(250);
     smtp.auth_plain(&target.user, &target.password).expect(454);
+    let log = target.proxy().log();
+    let refused = log.lines().filter(|line| line.contains("login refused"));
+    let of_account = refused.map(|line| line.contains(&format!("account=\"{}\"", target.user)));
+    assert_eq!(of_account.collect::<Vec<_>>(), [true; 4], "{log}");
     sign_in(&target);
     imap.try_login(&target.user, &target.password).ok();
 }
@@ -158,4 +164,87 @@ fn with_parameter(path: &str, name: &str, value: &str) -> String {
         })
         .collect();
     format!("{path}?{}", pairs.join("&"))
+}
+
+/// Two tabs with the same address, or a browser that loads a page twice: the code is good for one of them.
+#[test]
+fn the_same_sign_in_completed_twice_at_once_is_one() {
+    let target = target(oauth_servers(), "");
+    let mut pages = Vec::new();
+    let output = target.proxy().sign_in(&target.user, &[], |line| {
+        if !line.starts_with("http") {
+            return false;
+        }
+        let (home, path) = split(&Browser::default().sign_in(line, &target.user));
+        let open = || Browser::default().get(home, &path);
+        pages = thread::scope(|scope| {
+            let tabs = [scope.spawn(open), scope.spawn(open)];
+            tabs.map(|tab| tab.join().expect("a page")).into()
+        });
+        true
+    });
+    assert!(output.status.success(), "{output:?}");
+    pages.sort_by_key(|page| page.status);
+    let [signed_in, second] = &pages[..] else {
+        panic!("not two pages: {pages:?}");
+    };
+    let name = &target.user;
+    assert_eq!((signed_in.status, second.status), (200, 410));
+    assert!(
+        signed_in.body.contains(&format!("{name} is signed in")),
+        "{signed_in:?}"
+    );
+    assert!(second.body.contains("finished before"), "{second:?}");
+    assert_eq!(oauth_servers().issuer.requests(name), 1);
+    Imap::inbox(&target).command("NOOP");
+}
+
+/// Two people, or one who has forgotten the first tab. Each is told the truth, and the later one counts.
+#[test]
+fn two_sign_ins_of_one_account_at_once_are_one_grant() {
+    let target = target(oauth_servers(), "");
+    let mut inner = None;
+    let output = target.proxy().sign_in(&target.user, &[], |line| {
+        if !line.starts_with("http") {
+            return false;
+        }
+        let (home, path) = split(&Browser::default().sign_in(line, &target.user));
+        inner = Some(sign_in(&target));
+        let page = Browser::default().get(home, &path);
+        assert_eq!(page.status, 200, "{page:?}");
+        true
+    });
+    assert!(output.status.success(), "{output:?}");
+    let inner = inner.expect("a page");
+    assert_eq!(inner.status, 200, "{inner:?}");
+    let issuer = &oauth_servers().issuer;
+    assert_eq!(issuer.requests(&target.user), 2);
+    let status = target.proxy().command(&["status", "--json"]);
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).expect("JSON");
+    let grants = status["grants"].as_array().expect("grants");
+    let states: Vec<_> = grants.iter().map(|grant| &grant["state"]).collect();
+    assert_eq!(states, ["active"]);
+    Imap::inbox(&target).command("NOOP");
+    issuer.expire(&target.user);
+    Imap::inbox(&target).command("NOOP");
+    assert_eq!(issuer.requests(&target.user), 3);
+}
+
+#[test]
+fn signing_out_gives_the_grant_back_and_forgets_it() {
+    let issuer = &oauth_servers().issuer;
+    let target = signed_in(oauth_servers(), "");
+    Imap::inbox(&target).command("LOGOUT");
+    assert_eq!(issuer.held(&target.user), 1);
+    let output = target.proxy().command(&["sign-out", &target.user]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(issuer.held(&target.user), 0);
+    let refused = Imap::connect(target.imap).try_login(&target.user, &target.password);
+    assert!(
+        refused.status.starts_with("NO [UNAVAILABLE]"),
+        "{refused:?}"
+    );
+    assert!(refused.untagged("* OK [ALERT] ").contains("sign-in"));
+    sign_in(&target);
+    Imap::inbox(&target).command("LOGOUT");
 }

@@ -1,12 +1,18 @@
 //! What becomes of tokens: they end, are refused, are revoked, and their issuer falls ill.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
+use serde_json::json;
+
+use super::illness::assert_temporary;
 use super::sign_ins::{sign_in, signed_in};
 use crate::client::imap::Imap;
 use crate::client::pop3::Pop3;
 use crate::client::smtp::Smtp;
-use crate::fixture::{OAuthServers, Target, oauth_servers};
+use crate::fixture::{
+    Account, CLIENT_ID, Front, Mailbox, Proxy, Target, answer, oauth_servers, servers,
+};
 
 #[test]
 fn a_token_that_the_upstream_refuses_is_renewed_and_no_client_notices() {
@@ -23,15 +29,15 @@ fn a_token_that_the_upstream_refuses_is_renewed_and_no_client_notices() {
     }
 }
 
-fn log_in_by_imap(target: &Target) {
+pub(super) fn log_in_by_imap(target: &Target) {
     Imap::inbox(target).command("LOGOUT");
 }
 
-fn log_in_by_pop3(target: &Target) {
+pub(super) fn log_in_by_pop3(target: &Target) {
     Pop3::login(target).command("QUIT");
 }
 
-fn log_in_by_smtp(target: &Target) {
+pub(super) fn log_in_by_smtp(target: &Target) {
     Smtp::login(target).command("QUIT").expect(221);
 }
 
@@ -101,27 +107,54 @@ fn a_revoked_grant_asks_for_a_sign_in_and_is_well_after_it() {
     log_in_by_imap(&target);
 }
 
+/// A token for something else than mail: as good as any to the issuer, and none to the mail server.
 #[test]
-fn the_log_shows_no_token_at_any_level() {
-    let oauth = OAuthServers::start();
-    let target = signed_in(&oauth, "[log]\nfilter = \"trace\"\n");
-    log_in_by_imap(&target);
-    let first = oauth.issuer.secrets();
-    oauth.issuer.expire(&target.user);
-    for log_in in [log_in_by_imap, log_in_by_pop3, log_in_by_smtp] {
-        log_in(&target);
+fn a_token_for_another_audience_is_renewed_once_and_no_client_is_blamed() {
+    let oauth = oauth_servers();
+    let mailbox = Mailbox::new(servers());
+    let issuer = oauth.issuer.url();
+    let lines = format!(
+        "discover = \"{issuer}\"\nclient_id = \"{CLIENT_ID}\"\nscopes = [\"calendar\", \"offline_access\"]\n"
+    );
+    let account = Account::oauth(&mailbox.user, oauth).with_issuer(lines);
+    let target = Target::through(mailbox, Proxy::start(&[account]));
+    sign_in(&target);
+    for _ in 0..3 {
+        assert_temporary(&target);
     }
-    oauth.issuer.fault("html");
-    oauth.issuer.expire(&target.user);
-    Imap::connect(target.imap).try_login(&target.user, &target.password);
-    let mut secrets = oauth.issuer.secrets();
-    secrets.extend(first);
-    assert!(secrets.len() > 4, "{} secrets", secrets.len());
-    let proxy = target.proxy.as_ref().expect("a proxy");
-    let log = proxy.log();
-    assert!(log.contains("TRACE"), "no traces in the log:\n{log}");
-    for secret in secrets {
-        let start = secret.get(..20).expect("a long secret");
-        assert!(!log.contains(start), "{start} in the log:\n{log}");
+    assert_eq!(oauth.issuer.requests(&target.user), 2);
+    let log = target.proxy().log();
+    assert!(log.contains("refused a fresh access token too"), "{log}");
+}
+
+/// A token that ends soon, and a refresh token that ends soon where it is not used: both are seen to while nobody logs in.
+#[test]
+fn what_would_end_is_renewed_without_a_login() {
+    for lifetimes in [
+        json!({"expires_in": 2}),
+        json!({"expires_in": 3600, "refresh_token_expires_in": 2}),
+    ] {
+        let oauth = oauth_servers();
+        let front = Front::before(oauth.issuer.address);
+        front.answers(move |exchange| {
+            let mut document = exchange.forward_json()?;
+            let all = document.as_object_mut().expect("an object");
+            all.extend(lifetimes.as_object().expect("an object").clone());
+            exchange.say(answer(200, "", &document.to_string()).as_bytes())
+        });
+        let mailbox = Mailbox::new(servers());
+        let account = Account::oauth_behind(&mailbox.user, oauth, &front);
+        let target = Target::through(mailbox, Proxy::start(&[account]));
+        sign_in(&target);
+        let deadline = Instant::now() + PATIENCE;
+        while oauth.issuer.requests(&target.user) < 3 {
+            assert!(Instant::now() < deadline, "nothing is renewed");
+            thread::sleep(BETWEEN_LOOKS);
+        }
+        log_in_by_imap(&target);
     }
 }
+
+/// The background looks every few seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);

@@ -173,3 +173,30 @@ proptest! {
         prop_assert!(status == 200 || !matches!(outcome, Outcome::Refreshed(_)));
     }
 }
+
+#[test]
+fn what_people_meet_is_explained() {
+    let words = |description| words("invalid_grant", description);
+    for (description, expected) in [
+        ("AADSTS700082: inactive", "not used for 90 days"),
+        (
+            "AADSTS7000218: The request body must contain the following parameter",
+            "public client flows",
+        ),
+        ("AADSTS700027: not registered", "the certificate is not"),
+        (
+            "reauth related error (invalid_rapt)",
+            "end after some hours",
+        ),
+        ("Token has been expired or revoked.", "in testing"),
+        (
+            "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe.",
+            "clock of this machine",
+        ),
+    ] {
+        let said = words(description);
+        assert!(said.contains(expected), "{said}");
+        assert!(said.contains(description), "{said}");
+    }
+    assert_eq!(words("new to us"), "invalid_grant: new to us");
+}

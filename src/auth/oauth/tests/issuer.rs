@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use oauth2::url::form_urlencoded;
@@ -30,6 +31,7 @@ type Script = dyn Fn(&Asked) -> Said + Send + Sync;
 pub(super) struct TestIssuer {
     pub(super) address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
+    connections: Arc<AtomicUsize>,
     script: Arc<Mutex<Arc<Script>>>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -41,14 +43,18 @@ impl TestIssuer {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let script: Arc<Mutex<Arc<Script>>> = Arc::new(Mutex::new(Arc::new(script)));
         let (kept, says) = (Arc::clone(&asked), Arc::clone(&script));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&connections);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                counter.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(serve(stream, Arc::clone(&kept), Arc::clone(&says)));
             }
         });
         Self {
             address,
             asked,
+            connections,
             script,
             task,
         }
@@ -65,6 +71,11 @@ impl TestIssuer {
 
     pub(super) fn count(&self) -> usize {
         self.asked.lock().unwrap().len()
+    }
+
+    /// How often somebody connected.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     pub(super) fn url(&self, path: &str) -> String {

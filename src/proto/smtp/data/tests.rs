@@ -219,6 +219,24 @@ proptest! {
         prop_assert_eq!(decode(&emit_whole(&text)), normalise(&text));
     }
 
+    /// Long enough for several blocks, with few odd places, anywhere.
+    #[test]
+    fn a_long_message_reads_the_same(
+        lines in prop::collection::vec(0usize..120, 0..30),
+        odd in prop::collection::vec((0usize..2000, troubled()), 0..3),
+    ) {
+        let mut text: Vec<u8> = lines
+            .iter()
+            .flat_map(|&len| [&vec![b'x'; len][..], b"\r\n"].concat())
+            .collect();
+        for (at, what) in odd {
+            let at = at.min(text.len());
+            text.splice(at..at, what);
+        }
+        text.extend_from_slice(b"\r\n.\r\n");
+        prop_assert_eq!(decode(&emit_whole(&text)), normalise(&text));
+    }
+
     #[test]
     fn the_split_does_not_matter(text in troubled(), cuts in prop::collection::vec(0usize..45, 0..6)) {
         let text = [&text[..], b"\r\n.\r\n"].concat();
