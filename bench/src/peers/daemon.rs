@@ -121,7 +121,6 @@ impl Ports {
     }
 }
 
-/// email-oauth2-proxy takes no name without an `@`.
-pub(crate) const LOCAL_USER: &str = "client@bench.test";
+const LOCAL_USER: &str = "client@bench.test";
 /// Not the upstream's, so that a target that passes it on is found out.
 pub(crate) const LOCAL_PASSWORD: &str = "local-password";

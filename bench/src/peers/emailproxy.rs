@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::daemon::LOCAL_USER;
 use super::{Login, Peer, Ports, Running, Setup, daemon, first_line, free_ports};
 use crate::error::BenchError;
 
@@ -43,7 +42,11 @@ impl Peer for EmailProxy {
             .arg(setup.dir.join("sessions.log"))
             .env("SSL_CERT_FILE", &setup.upstream.ca);
         let child = daemon::start("emailproxy", &mut command, setup.dir, &addresses)?;
-        let ports = Ports::own(addresses);
+        // The name of the client's login is the upstream's, too.
+        let ports = Ports {
+            user: setup.upstream.user.clone(),
+            ..Ports::own(addresses)
+        };
         let oauth = Login {
             user: ports.user.clone(),
             password: ports.password.clone(),
@@ -72,9 +75,9 @@ fn configuration(setup: &Setup<'_>, ports: [SocketAddr; 3]) -> String {
         ));
     }
     text.push_str(&format!(
-        "[{LOCAL_USER}]\ntoken_url = {}\noauth2_scope = mail\noauth2_flow = client_credentials\n\
+        "[{}]\ntoken_url = {}\noauth2_scope = mail\noauth2_flow = client_credentials\n\
          client_id = bench\nclient_secret = bench\n",
-        upstream.token_endpoint
+        upstream.user, upstream.token_endpoint
     ));
     text
 }

@@ -2,7 +2,8 @@
 //!
 //! The mail module cannot speak TLS to an upstream, so it gets what its users put behind it: an nginx stream that does.
 //! Both processes are its cost. It injects the upstream's credential, which its auth server answers it with; that server
-//! is a fixed answer of the same nginx.
+//! is a fixed answer of the same nginx. The module leaves Nagle's algorithm on and has no option for it, which costs it
+//! 40 ms wherever two small writes follow each other.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -159,7 +160,7 @@ fn mail_configuration(
         "http {{\n    access_log off;\n    client_body_temp_path {dir}/body;\n\
          \x20   proxy_temp_path {dir}/proxy;\n    fastcgi_temp_path {dir}/fastcgi;\n    uwsgi_temp_path {dir}/uwsgi;\n\
          \x20   scgi_temp_path {dir}/scgi;\n    server {{\n        listen {auth};\n{http}    }}\n}}\n\
-         mail {{\n    server_name {host};\n    timeout 1h;\n    proxy_timeout 1h;\n    proxy_smtp_auth on;\n\
+         mail {{\n    server_name {host};\n    timeout 1h;\n    proxy_timeout 1h;\n    proxy_buffer 64k;\n    proxy_smtp_auth on;\n\
          \x20   xclient off;\n    smtp_auth plain login;\n{mail}}}\n",
         host = upstream.host,
     )
