@@ -1,6 +1,6 @@
 //! The benchmark of mailsluice: what it costs beside its peers, and beside a splice that looks at nothing.
 //!
-//! [`run`] is the way through it: [`upstream`] serves canned mail over TLS, every target of [`peers`] stands in front of
+//! [`run`] is the way through it, [`bench`](mod@bench) what runs meanwhile: [`upstream`] serves canned mail over TLS, every target of [`peers`] stands in front of
 //! it, [`scenarios`] send clients ([`client`]) through the targets in turns, [`process`] reads what the targets use, and
 //! [`results`] is what is kept. The upstream and the baselines ([`splice`]) are processes of this same executable
 //! ([`helper`]), so that what each uses can be told apart.
@@ -8,6 +8,7 @@
 //! Results are compared by [`compare`] and drawn by [`charts`]. Apart from all that, [`instructions`] counts those of a
 //! fixed [`workload`] without sockets.
 
+mod bench;
 mod charts;
 mod client;
 mod compare;
@@ -23,6 +24,7 @@ mod peers;
 mod process;
 mod program;
 mod results;
+mod rounds;
 mod run;
 mod scenarios;
 mod splice;

@@ -1,29 +1,16 @@
-//! `run`: starts the upstream and every target, checks them, measures them in turns, and gathers what came out.
+//! `run`: what is asked for, and the way through it.
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::time::Duration;
 
-use tempfile::TempDir;
-use tokio_rustls::TlsConnector;
-
-use crate::error::{BenchError, chain};
-use crate::helper;
+use crate::bench::{Bench, Target};
+use crate::error::BenchError;
 use crate::machine;
-use crate::mail::{MIB, Mail};
-use crate::peers::{self, Mailsluice, Peer, Running, Setup, Upstream};
+use crate::peers::{self, Mailsluice, Peer};
 use crate::program;
-use crate::results::{Figure, Machine, Measured, Metric, Options, Results, SCHEMA};
-use crate::results::{Scenario as ScenarioResults, Target as TargetResults};
-use crate::scenarios::{self, Needs, Scenario};
-use crate::stage::{Load, Sample, Stage};
-use crate::stats;
-use crate::tls;
-use crate::upstream::{Addresses, PASSWORD, USER};
-use crate::{UPSTREAM, fidelity};
+use crate::results::{Machine, Options, Results, SCHEMA};
+use crate::scenarios::{self, Scenario};
+use crate::stage::Load;
 
 /// `run`
 #[derive(Debug, clap::Args)]
@@ -60,14 +47,15 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<Results, BenchError> {
     warn(&machine);
     let descriptors = machine::raise_descriptors();
     let scenarios = chosen_scenarios(arguments)?;
-    let mut bench = Bench::new(arguments, descriptors)?;
+    let load = arguments.load(descriptors);
+    let mut bench = Bench::new(arguments.peers()?, load)?;
     bench.check_targets();
     if arguments.quick {
         bench.insist()?;
     }
     let mut results = Vec::new();
     for scenario in &scenarios {
-        results.push(bench.measure(scenario.as_ref(), arguments)?);
+        results.push(bench.measure(scenario.as_ref(), arguments.rounds())?);
     }
     let version = bench.targets.iter().find(|it| it.name() == "mailsluice");
     Ok(Results {
@@ -78,7 +66,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<Results, BenchError> {
         machine,
         options: Options {
             rounds: arguments.rounds(),
-            seconds: arguments.load(descriptors).time.as_secs_f64(),
+            seconds: load.time.as_secs_f64(),
             quick: arguments.quick,
         },
         targets: bench.targets.iter().map(Target::results).collect(),
@@ -175,321 +163,6 @@ fn choose(what: &'static str, wanted: &[String], names: &[&str]) -> Result<Vec<b
     Ok(names.iter().map(is_wanted).collect())
 }
 
-/// Everything that runs.
-struct Bench {
-    addresses: Addresses,
-    upstreams: Upstreams,
-    mail: Mail,
-    connector: TlsConnector,
-    load: Load,
-    targets: Vec<Target>,
-    upstream: Child,
-    /// The certificates, for as long as somebody may read them.
-    _folder: TempDir,
-}
-
-struct Upstreams {
-    near: Upstream,
-    far: Upstream,
-}
-
-/// A target and what is known of it.
-struct Target {
-    peer: Box<dyn Peer>,
-    version: String,
-    excluded: Option<String>,
-    near: Option<Started>,
-    far: Option<Started>,
-}
-
-/// A running target and its folder.
-struct Started {
-    running: Running,
-    _folder: TempDir,
-}
-
-impl Target {
-    fn name(&self) -> &'static str {
-        self.peer.name()
-    }
-
-    fn results(&self) -> TargetResults {
-        TargetResults {
-            name: self.name().to_owned(),
-            version: self.version.clone(),
-            blind: !self.peer.understands_protocol(),
-            excluded: self.excluded.clone(),
-        }
-    }
-
-    fn start(&self, upstream: &Upstream) -> Result<Started, BenchError> {
-        let folder = tempfile::Builder::new()
-            .prefix(&format!("{}-", self.name().replace(':', "-")))
-            .tempdir()
-            .map_err(BenchError::io("a folder"))?;
-        let setup = Setup {
-            dir: folder.path(),
-            upstream,
-        };
-        Ok(Started {
-            running: self.peer.start(&setup)?,
-            _folder: folder,
-        })
-    }
-}
-
-impl Bench {
-    fn new(arguments: &RunArguments, descriptors: u64) -> Result<Self, BenchError> {
-        let folder = tempfile::tempdir().map_err(BenchError::io("a folder"))?;
-        tls::make_certificates(folder.path())?;
-        let largest = if arguments.quick { MIB } else { 25 * MIB };
-        let (upstream, addresses) = start_upstream(&folder, largest)?;
-        let ca = folder.path().join(tls::CA_FILE);
-        let targets = arguments.peers()?.into_iter().filter_map(found).collect();
-        let at = |[imap, pop3, smtp]: [SocketAddr; 3]| Upstream {
-            imap,
-            pop3,
-            smtp,
-            host: tls::HOST,
-            ca: ca.clone(),
-            user: USER.to_owned(),
-            password: PASSWORD.to_owned(),
-            token_endpoint: format!("http://{}/token", addresses.token),
-        };
-        Ok(Self {
-            upstreams: Upstreams {
-                near: at(addresses.near),
-                far: at(addresses.far),
-            },
-            mail: Mail::new(largest),
-            connector: TlsConnector::from(tls::client(&ca)?),
-            load: arguments.load(descriptors),
-            targets,
-            addresses,
-            upstream,
-            _folder: folder,
-        })
-    }
-
-    /// Starts every target near and looks whether it is faithful.
-    fn check_targets(&mut self) {
-        for index in 0..self.targets.len() {
-            let target = &self.targets[index];
-            eprintln!("{}: {}", target.name(), target.version);
-            let checked = target.start(&self.upstreams.near).and_then(|started| {
-                let blind = !target.peer.understands_protocol();
-                fidelity::check(&self.stage(&started.running), blind, self.addresses.control)?;
-                Ok(started)
-            });
-            let target = &mut self.targets[index];
-            match checked {
-                Ok(started) => target.near = Some(started),
-                Err(error) => {
-                    let why = chain(&error);
-                    eprintln!("{}: no figures: {why}", target.name());
-                    target.excluded = Some(why);
-                }
-            }
-        }
-    }
-
-    /// In the quick mode a target without figures is a failure.
-    fn insist(&self) -> Result<(), BenchError> {
-        match self.targets.iter().find(|it| it.excluded.is_some()) {
-            Some(target) => {
-                let why = target.excluded.clone().unwrap_or_default();
-                Err(BenchError::Fidelity(format!("{}: {why}", target.name())))
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn stage<'a>(&'a self, running: &'a Running) -> Stage<'a> {
-        Stage {
-            running,
-            load: self.load,
-            mail: &self.mail,
-            connector: &self.connector,
-        }
-    }
-
-    /// All rounds of a scenario: every target once, then every target again.
-    fn measure(
-        &mut self,
-        scenario: &dyn Scenario,
-        arguments: &RunArguments,
-    ) -> Result<ScenarioResults, BenchError> {
-        let needs = scenario.needs();
-        if needs.far {
-            self.start_far();
-        }
-        let takes_part: Vec<usize> = (0..self.targets.len())
-            .filter(|index| self.takes_part(*index, needs))
-            .collect();
-        let mut rounds: Vec<Rounds> = takes_part.iter().map(|_| Rounds::default()).collect();
-        for round in 0..arguments.rounds() {
-            for (index, rounds) in takes_part.iter().zip(&mut rounds) {
-                let target = &self.targets[*index];
-                eprintln!("{} round {} {}", scenario.name(), round + 1, target.name());
-                let sample = self.sample(target, scenario);
-                if let (Err(error), true) = (&sample, arguments.quick) {
-                    let why = format!("{} {}: {}", scenario.name(), target.name(), chain(error));
-                    return Err(BenchError::Fidelity(why));
-                }
-                rounds.add(sample);
-            }
-        }
-        let names = takes_part.iter().map(|index| self.targets[*index].name());
-        Ok(ScenarioResults {
-            name: scenario.name(),
-            about: scenario.about(),
-            targets: gather(names.zip(rounds).collect()),
-        })
-    }
-
-    fn takes_part(&self, index: usize, needs: Needs) -> bool {
-        let target = &self.targets[index];
-        let Some(started) = &target.near else {
-            return false;
-        };
-        let ports = &started.running.ports;
-        let stage = self.stage(&started.running);
-        stage.port(needs.protocol).is_some()
-            && (!needs.processes || !started.running.roots.is_empty())
-            // What cannot use a token is the yardstick of what can.
-            && (!needs.oauth || ports.oauth.is_some() || !target.peer.understands_protocol())
-    }
-
-    fn start_far(&mut self) {
-        for target in &mut self.targets {
-            if target.near.is_some() && target.far.is_none() {
-                match target.start(&self.upstreams.far) {
-                    Ok(started) => target.far = Some(started),
-                    Err(error) => eprintln!("{}: {}", target.name(), chain(&error)),
-                }
-            }
-        }
-    }
-
-    fn sample(&self, target: &Target, scenario: &dyn Scenario) -> Result<Sample, BenchError> {
-        let needs = scenario.needs();
-        let fresh;
-        let started = if needs.fresh {
-            fresh = target.start(&self.upstreams.near)?;
-            Some(&fresh)
-        } else if needs.far {
-            target.far.as_ref()
-        } else {
-            target.near.as_ref()
-        };
-        let started =
-            started.ok_or_else(|| BenchError::start(target.name(), "with the far upstream"))?;
-        scenario.measure(&self.stage(&started.running))
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let _ = self.upstream.kill();
-        let _ = self.upstream.wait();
-    }
-}
-
-fn start_upstream(folder: &TempDir, largest: usize) -> Result<(Child, Addresses), BenchError> {
-    let (largest, far) = (largest.to_string(), FAR.as_millis().to_string());
-    let arguments = [
-        OsStr::new("--dir"),
-        folder.path().as_os_str(),
-        OsStr::new("--largest"),
-        OsStr::new(&largest),
-        OsStr::new("--far"),
-        OsStr::new(&far),
-    ];
-    helper::start(UPSTREAM, &arguments)
-}
-
-fn found(peer: Box<dyn Peer>) -> Option<Target> {
-    let Some(version) = peer.find() else {
-        eprintln!("{}: not on this machine", peer.name());
-        return None;
-    };
-    Some(Target {
-        peer,
-        version,
-        excluded: None,
-        near: None,
-        far: None,
-    })
-}
-
-/// What a target did in the rounds so far.
-#[derive(Debug, Default)]
-struct Rounds {
-    samples: Vec<BTreeMap<Metric, f64>>,
-    failed: Option<String>,
-}
-
-impl Rounds {
-    fn add(&mut self, sample: Result<Sample, BenchError>) {
-        let sample = sample.unwrap_or_else(|error| {
-            let why = chain(&error);
-            eprintln!("  failed: {why}");
-            self.failed = Some(why);
-            Sample::new()
-        });
-        self.samples.push(sample.into_iter().collect());
-    }
-
-    fn of(&self, metric: Metric) -> Vec<Option<f64>> {
-        self.samples
-            .iter()
-            .map(|sample| sample.get(&metric).copied())
-            .collect()
-    }
-
-    fn metrics(&self) -> impl Iterator<Item = Metric> {
-        let all: std::collections::BTreeSet<Metric> = self
-            .samples
-            .iter()
-            .flat_map(BTreeMap::keys)
-            .copied()
-            .collect();
-        all.into_iter()
-    }
-}
-
-fn gather(targets: Vec<(&'static str, Rounds)>) -> Vec<Measured> {
-    let splice = targets.iter().find(|(name, _)| *name == "splice");
-    let figure = |rounds: &Rounds, metric: Metric| {
-        let values = rounds.of(metric);
-        let there: Vec<f64> = values.iter().flatten().copied().collect();
-        let (min, max) = stats::spread(&there)?;
-        let figure = Figure {
-            median: stats::median(&there)?,
-            min,
-            max,
-            to_splice: splice
-                .filter(|_| metric.has_ratio())
-                .and_then(|(_, splice)| stats::ratio(&values, &splice.of(metric))),
-            rounds: values,
-        };
-        Some((metric, figure))
-    };
-    targets
-        .iter()
-        .map(|(name, rounds)| Measured {
-            target: (*name).to_owned(),
-            failed: rounds.failed.clone(),
-            figures: rounds
-                .metrics()
-                .filter_map(|metric| figure(rounds, metric))
-                .collect(),
-        })
-        .collect()
-}
-
-/// How far the far upstream is: a round trip.
-const FAR: Duration = Duration::from_millis(30);
 /// Percent of the processors that others may use.
 const BUSY: u64 = 10;
 /// Seconds of a measurement in the quick mode.
@@ -518,29 +191,5 @@ mod tests {
             error.contains("\"fetch\"") && error.contains("noop-1"),
             "{error}"
         );
-    }
-
-    #[test]
-    fn rounds_become_figures_beside_the_splice() {
-        let rounds = |values: [Option<f64>; 3]| {
-            let mut rounds = Rounds::default();
-            for value in values {
-                rounds.add(match value {
-                    Some(value) => Ok(vec![(Metric::MbPerS, value)]),
-                    None => Err(BenchError::Fidelity("x".to_owned())),
-                });
-            }
-            rounds
-        };
-        let measured = gather(vec![
-            ("splice", rounds([Some(10.0), Some(20.0), Some(30.0)])),
-            ("other", rounds([Some(5.0), None, Some(30.0)])),
-        ]);
-        let other = &measured[1];
-        assert_eq!(other.failed.as_deref(), Some("not faithful: x"));
-        let figure = &other.figures[&Metric::MbPerS];
-        assert_eq!(figure.rounds, [Some(5.0), None, Some(30.0)]);
-        assert_eq!((figure.median, figure.min, figure.max), (17.5, 5.0, 30.0));
-        assert_eq!(figure.to_splice, Some(0.75));
     }
 }
