@@ -68,6 +68,9 @@ pub(crate) enum BenchError {
         /// Its schema.
         schema: u32,
     },
+    /// Counting instructions.
+    #[error("instructions")]
+    Instructions(#[from] crate::instructions::InstructionsError),
     /// The command line names something that is not there.
     #[error("no {what} called {name:?}; there are: {known}")]
     Unknown {

@@ -4,12 +4,20 @@
 //! it, [`scenarios`] send clients ([`client`]) through the targets in turns, [`process`] reads what the targets use, and
 //! [`results`] is what is kept. The upstream and the baselines ([`splice`]) are processes of this same executable
 //! ([`helper`]), so that what each uses can be told apart.
+//!
+//! Results are compared by [`compare`] and drawn by [`charts`]. Apart from all that, [`instructions`] counts those of a
+//! fixed [`workload`] without sockets.
 
 mod bench;
+mod charts;
 mod client;
+mod compare;
 mod error;
 mod fidelity;
 mod helper;
+mod in_memory;
+mod inputs;
+mod instructions;
 mod machine;
 mod mail;
 mod peers;
@@ -26,6 +34,7 @@ mod table;
 mod tls;
 mod upstream;
 mod wire;
+mod workload;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,6 +63,15 @@ enum Command {
     },
     /// List all targets and scenarios.
     List,
+    /// Compare two files of results; what got worse is said, and is no error.
+    Compare(compare::CompareArguments),
+    /// Draw the charts of a file of results.
+    Charts(charts::ChartsArguments),
+    /// Count the instructions of a fixed workload, and compare them with those that are committed.
+    Instructions(instructions::InstructionsArguments),
+    /// The workload whose instructions are counted.
+    #[command(hide = true)]
+    Workload(instructions::WorkloadArguments),
     /// The upstream's process.
     #[command(name = UPSTREAM, hide = true)]
     Upstream(upstream::UpstreamArguments),
@@ -94,6 +112,10 @@ fn perform(command: Command) -> Result<(), BenchError> {
             list();
             Ok(())
         }
+        Command::Compare(arguments) => compare::compare(&arguments),
+        Command::Charts(arguments) => charts::charts(&arguments),
+        Command::Instructions(arguments) => Ok(instructions::instructions(&arguments)?),
+        Command::Workload(arguments) => Ok(instructions::workload(&arguments)?),
         Command::Upstream(arguments) => upstream::main(&arguments),
         Command::Splice(arguments) => splice::main(&arguments),
     }

@@ -3,9 +3,16 @@
 //! A peer that is not installed is left out. One that understands the protocol logs in upstream by itself, with the
 //! upstream's secret; a blind one passes on what the client says, so the client says the upstream's secret.
 
+mod daemon;
 mod direct;
+mod dovecot;
+mod emailproxy;
+mod haproxy;
 mod mailsluice;
+mod nginx;
+mod perdition;
 mod splice;
+mod stunnel;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -133,6 +140,16 @@ pub(crate) fn all() -> Vec<Box<dyn Peer>> {
         Box::new(direct::Direct),
         Box::new(splice::Splice),
         Box::new(splice::SpliceBuffered),
+        Box::new(stunnel::Stunnel),
+        Box::new(haproxy::Haproxy),
+        Box::new(nginx::Stream { buffer: None }),
+        Box::new(nginx::Stream {
+            buffer: Some("64k"),
+        }),
+        Box::new(nginx::Mail),
+        Box::new(dovecot::Dovecot),
+        Box::new(perdition::Perdition),
+        Box::new(emailproxy::EmailProxy),
     ]
 }
 
