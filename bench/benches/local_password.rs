@@ -16,7 +16,7 @@ use mailsluice::auth::oauth::Tokens;
 use mailsluice::auth::{Authenticator, add_chosen, add_generated};
 use mailsluice::config::runtime::{
     Account, AccountAuth, Accounts, Config, Endpoint, KeySource, Limits, LogSettings, SecretSource,
-    SignInSettings, StoreSettings, Trust,
+    SignInSettings, StoreSettings, Trust, WarmSettings,
 };
 use mailsluice::proto::dialogue::LoginAttempt;
 use mailsluice::protocol::{Protocol, TlsMode};
@@ -110,6 +110,7 @@ fn config(folder: &Path) -> Config {
             login: Duration::from_secs(25),
             drain: Duration::from_secs(1),
         },
+        warm: WarmSettings::default(),
         log: LogSettings {
             filter: "off".to_owned(),
             json: false,

@@ -112,12 +112,8 @@ impl LocalCheck {
         tags: &Tags,
         password: &Secret,
     ) -> Result<Option<LocalPassword>, PasswordError> {
-        for kept in self.store.present_local_passwords(account).await?.iter() {
-            if self.proven.matches(kept, tags, password).await? {
-                return Ok(Some(kept.clone()));
-            }
-        }
-        Ok(None)
+        let all = self.store.present_local_passwords(account).await?;
+        Ok(self.proven.find(&all, tags, password).await?.cloned())
     }
 
     /// Beside the login: the client does not wait for a disk, and a full one does not keep it out.

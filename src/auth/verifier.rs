@@ -74,19 +74,47 @@ pub(super) async fn of_chosen(password: Secret) -> Result<Secret, PasswordError>
 pub(super) struct Proven(Mutex<HashMap<String, hmac::Tag>>);
 
 impl Proven {
-    /// Whether the attempt with these tags is `kept`.
-    pub(super) async fn matches(
+    /// Which of `all` the attempt with these tags is. Chosen ones that nobody has proven are tried last: a right password
+    /// must not pay for another that happens to stand before it.
+    pub(super) async fn find<'a>(
+        &self,
+        all: &'a [LocalPassword],
+        tags: &Tags,
+        password: &Secret,
+    ) -> Result<Option<&'a LocalPassword>, PasswordError> {
+        let mut unproven = Vec::new();
+        for kept in all {
+            match self.matches(kept, tags) {
+                Some(true) => return Ok(Some(kept)),
+                Some(false) => {}
+                None => unproven.push(kept),
+            }
+        }
+        for kept in unproven {
+            if self.prove(kept, tags, password).await? {
+                return Ok(Some(kept));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the attempt with these tags is `kept`; `None` for a chosen password that nobody has proven yet.
+    fn matches(&self, kept: &LocalPassword, tags: &Tags) -> Option<bool> {
+        if kept.kind == PasswordKind::Generated {
+            return Some(equal(tags.canonical.as_ref(), kept.verifier.expose()));
+        }
+        let proven = self.lock();
+        let proof = proven.get(&kept.id)?;
+        Some(equal(tags.exact.as_ref(), proof.as_ref()))
+    }
+
+    /// Whether the attempt is `kept`, a chosen password, and remembers it if so. Takes tens of milliseconds.
+    async fn prove(
         &self,
         kept: &LocalPassword,
         tags: &Tags,
         password: &Secret,
     ) -> Result<bool, PasswordError> {
-        if kept.kind == PasswordKind::Generated {
-            return Ok(equal(tags.canonical.as_ref(), kept.verifier.expose()));
-        }
-        if let Some(proof) = self.lock().get(&kept.id) {
-            return Ok(equal(tags.exact.as_ref(), proof.as_ref()));
-        }
         let right = matches_argon2id(kept, password).await?;
         if right {
             let mut proven = self.lock();
@@ -189,7 +217,8 @@ mod tests {
     async fn tries(proven: &Proven, kept: &LocalPassword, typed: &str) -> bool {
         let typed = Secret::from(typed);
         let tags = Tags::new(&key(), &kept.account, &typed);
-        proven.matches(kept, &tags, &typed).await.unwrap()
+        let all = std::slice::from_ref(kept);
+        proven.find(all, &tags, &typed).await.unwrap().is_some()
     }
 
     #[tokio::test]
@@ -221,7 +250,21 @@ mod tests {
         kept.id = "2".into();
         let typed = Secret::from("Correct-Horse");
         let tags = Tags::new(&key(), &kept.account, &typed);
-        assert!(proven.matches(&kept, &tags, &typed).await.is_err());
+        assert!(proven.find(&[kept], &tags, &typed).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_generated_password_does_not_pay_for_a_chosen_one_beside_it() {
+        let typed = Secret::from("0123-4567-89ab-cdef-ghjk-mnpq-rs");
+        let verifier = of_generated(&key(), "anna@x.org", &typed).unwrap();
+        let generated = kept("2", PasswordKind::Generated, verifier);
+        // To try it is an error, so this shows that it is not tried.
+        let unusable = kept("1", PasswordKind::Chosen, Secret::new(Vec::new()));
+        let tags = Tags::new(&key(), "anna@x.org", &typed);
+        let all = [unusable, generated];
+        let proven = Proven::default();
+        let found = proven.find(&all, &tags, &typed).await.unwrap();
+        assert_eq!(found.map(|found| &*found.id), Some("2"));
     }
 
     #[test]

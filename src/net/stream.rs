@@ -1,6 +1,7 @@
 //! One leg's byte stream, plain or TLS on either side of the handshake.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -35,6 +36,19 @@ impl Stream {
             Self::Tls(tls) => Some(tls.tcp()),
             Self::Away => None,
         }
+    }
+
+    /// Whether the peer has said nothing that is not read yet, and has not closed. Asks the system, which may know more
+    /// than the runtime does.
+    pub fn is_silent(&self) -> bool {
+        let buffered = matches!(self, Self::Tls(tls) if tls.has_unread());
+        let peeked = self
+            .tcp()
+            .map(|tcp| SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]));
+        let nothing = |peeked: io::Result<usize>| {
+            peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        };
+        !buffered && peeked.is_some_and(nothing)
     }
 
     /// Takes the plain connection out for a handshake; `None` where TLS is active already.

@@ -90,6 +90,11 @@ impl TlsStream {
         &self.tcp
     }
 
+    /// Whether something was received and not read, be it only the beginning of a record.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.plain.is_empty() || !self.incoming.is_empty() || self.peer_closed
+    }
+
     async fn shake_hands(session: Session, tcp: TcpStream) -> io::Result<Self> {
         let mut stream = Self {
             tcp,

@@ -221,13 +221,17 @@ impl Inner {
             return Fate::Unfit;
         }
         let mut byte = [0];
-        tokio::select! {
-            // First: what the upstream has said by now was not for whoever comes.
-            biased;
-            _ = stream.read(&mut byte) => Fate::Unfit,
+        let fate = tokio::select! {
+            _ = stream.read(&mut byte) => return Fate::Unfit,
             claim = claimed => claim.map_or(Fate::Over, Fate::Claimed),
             () = sleep(idle) => Fate::Over,
             () = self.stop.cancelled() => Fate::Over,
+        };
+        // What the upstream has said by now, if only its end, was not for whoever comes.
+        if stream.is_silent() {
+            fate
+        } else {
+            Fate::Unfit
         }
     }
 

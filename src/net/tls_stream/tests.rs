@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream as Peer;
 
 use super::*;
+use crate::net::Stream;
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
@@ -291,4 +292,27 @@ async fn slices_share_a_record_and_an_idle_connection_holds_no_buffer() {
         ),
         (0, 0, 0)
     );
+}
+
+#[tokio::test]
+async fn silence_is_told_by_the_system() {
+    let (ours, mut theirs) = pair(&TLS13).await;
+    let mut ours = Stream::Tls(Box::new(ours));
+    // Its tickets come behind the handshake; with what is said then, they have been read.
+    theirs.write_all(b"x").await.unwrap();
+    theirs.flush().await.unwrap();
+    assert_eq!(ours.read_u8().await.unwrap(), b'x');
+    assert!(ours.is_silent());
+    // A read that goes no further leaves the rest behind, on our side of the socket.
+    theirs.write_all(b"yz").await.unwrap();
+    theirs.flush().await.unwrap();
+    assert_eq!(ours.read_u8().await.unwrap(), b'y');
+    assert!(!ours.is_silent());
+    assert_eq!(ours.read_u8().await.unwrap(), b'z');
+    assert!(ours.is_silent());
+    drop(theirs);
+    // Once the end is there it is seen, though nothing was read.
+    ours.tcp().unwrap().readable().await.unwrap();
+    assert!(!ours.is_silent());
+    assert!(!Stream::Away.is_silent());
 }

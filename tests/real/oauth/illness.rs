@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::sign_ins::sign_in;
-use super::tokens::log_in_by_imap;
+use super::tokens::{EACH_LOGIN_UPSTREAM, log_in_by_imap};
 use crate::client::imap::Imap;
 use crate::client::pop3::Pop3;
 use crate::client::smtp::Smtp;
@@ -95,7 +95,7 @@ fn survive(fall_ill: impl FnOnce(&Front)) -> Front {
     let front = Front::before(oauth.issuer.address);
     let mailbox = Mailbox::new(servers());
     let account = Account::oauth_behind(&mailbox.user, oauth, &front);
-    let target = Target::through(mailbox, Proxy::start(&[account]));
+    let target = Target::through(mailbox, Proxy::start_with(EACH_LOGIN_UPSTREAM, &[account]));
     sign_in(&target);
     log_in_by_imap(&target);
     oauth.issuer.expire(&target.user);

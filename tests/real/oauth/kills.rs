@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::sign_ins::sign_in;
-use super::tokens::log_in_by_imap;
+use super::tokens::{EACH_LOGIN_UPSTREAM, log_in_by_imap};
 use crate::fixture::{
     Account, Exchange, Front, Line, Mailbox, OAuthServers, Proxy, Scripted, Target, read_line, say,
     servers,
@@ -36,7 +36,7 @@ fn kill_again_and_again(oauth: &OAuthServers, lane: u32) {
     front.answers(short_lived);
     let mailbox = Mailbox::new(servers());
     let account = Account::oauth_behind(&mailbox.user, oauth, &front);
-    let mut target = Target::through(mailbox, Proxy::start(&[account]));
+    let mut target = Target::through(mailbox, Proxy::start_with(EACH_LOGIN_UPSTREAM, &[account]));
     sign_in(&target);
     for round in 0..ROUNDS {
         let (reached, moment) = channel();
@@ -127,7 +127,10 @@ fn kill_nine_between_commit_and_first_use_loses_nothing_at_a_strict_issuer() {
             "oauth = {{ issuer = \"test\", grant = \"{}\" }}\n",
             mailbox.user
         ));
-    let mut target = Target::through(mailbox, Proxy::start(&[account, other]));
+    let mut target = Target::through(
+        mailbox,
+        Proxy::start_with(EACH_LOGIN_UPSTREAM, &[account, other]),
+    );
     sign_in(&target);
     let password = target.proxy().password(OTHER).to_owned();
     for _ in 0..STRICT_ROUNDS {
@@ -152,7 +155,7 @@ fn the_request_of_a_killed_process_keeps_nobody_waiting() {
     let front = Front::before(oauth.issuer.address);
     let mailbox = Mailbox::new(servers());
     let account = Account::oauth_behind(&mailbox.user, &oauth, &front);
-    let mut target = Target::through(mailbox, Proxy::start(&[account]));
+    let mut target = Target::through(mailbox, Proxy::start_with(EACH_LOGIN_UPSTREAM, &[account]));
     sign_in(&target);
     log_in_by_imap(&target);
     oauth.issuer.expire(&target.user);

@@ -30,7 +30,7 @@ fn a_token_that_the_upstream_refuses_is_renewed_and_no_client_notices() {
 }
 
 /// A session that waits would serve the next login without a token.
-const EACH_LOGIN_UPSTREAM: &str = "[warm]\nsessions = 0\n";
+pub(super) const EACH_LOGIN_UPSTREAM: &str = "[warm]\nsessions = 0\n";
 
 pub(super) fn log_in_by_imap(target: &Target) {
     Imap::inbox(target).command("LOGOUT");
@@ -120,7 +120,7 @@ fn a_token_for_another_audience_is_renewed_once_and_no_client_is_blamed() {
         "discover = \"{issuer}\"\nclient_id = \"{CLIENT_ID}\"\nscopes = [\"calendar\", \"offline_access\"]\n"
     );
     let account = Account::oauth(&mailbox.user, oauth).with_issuer(lines);
-    let target = Target::through(mailbox, Proxy::start(&[account]));
+    let target = Target::through(mailbox, Proxy::start_with(EACH_LOGIN_UPSTREAM, &[account]));
     sign_in(&target);
     for _ in 0..3 {
         assert_temporary(&target);
@@ -147,7 +147,7 @@ fn what_would_end_is_renewed_without_a_login() {
         });
         let mailbox = Mailbox::new(servers());
         let account = Account::oauth_behind(&mailbox.user, oauth, &front);
-        let target = Target::through(mailbox, Proxy::start(&[account]));
+        let target = Target::through(mailbox, Proxy::start_with(EACH_LOGIN_UPSTREAM, &[account]));
         sign_in(&target);
         let deadline = Instant::now() + PATIENCE;
         while oauth.issuer.requests(&target.user) < 3 {
