@@ -107,6 +107,7 @@ impl RunArguments {
             Some(file) => absolute(file)?,
             None => program::mailsluice()?,
         };
+        all.insert(BASELINES, Box::new(Mailsluice::cold(own.clone())));
         all.insert(BASELINES, Box::new(Mailsluice::new(own)));
         for other in &self.also {
             let (name, file) = other.split_once('=').ok_or_else(|| BenchError::Unknown {

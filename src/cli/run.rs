@@ -12,7 +12,7 @@ use crate::auth::Authenticator;
 use crate::auth::oauth::Tokens;
 use crate::config::Loaded;
 use crate::config::runtime::Config;
-use crate::relay::Service;
+use crate::relay::{Service, Workers};
 use crate::web::{Desk, ListenerView, Status};
 
 /// Runs until a signal ends it.
@@ -37,7 +37,8 @@ async fn serve(context: &Context, loaded: Loaded) -> Result<Exit, CliError> {
     let tokens = Tokens::new(store.clone())?;
     let authenticator = Arc::new(Authenticator::new(store.clone(), tokens.clone()));
     let config = Arc::clone(&loaded.config);
-    let mut service = Service::start(Arc::clone(&config), Arc::clone(&authenticator))
+    let workers = Workers::start().map_err(CliError::Runtime)?;
+    let mut service = Service::start(Arc::clone(&config), Arc::clone(&authenticator), workers)
         .map_err(|errors| ports(&loaded, &errors))?;
     let sign_ins = SignIns::start(tokens, service.overview()).await?;
     let _control = open_control(&config, &service, sign_ins.desk()).await?;

@@ -51,6 +51,15 @@ impl Stream {
         !buffered && peeked.is_some_and(nothing)
     }
 
+    /// The same connection, served by the runtime of this thread from now on. Another's would have to wake it each time.
+    pub fn brought_here(self) -> io::Result<Self> {
+        match self {
+            Self::Plain(tcp) => Ok(Self::Plain(TcpStream::from_std(tcp.into_std()?)?)),
+            Self::Tls(tls) => Ok(Self::Tls(Box::new(tls.brought_here()?))),
+            Self::Away => Ok(Self::Away),
+        }
+    }
+
     /// Takes the plain connection out for a handshake; `None` where TLS is active already.
     pub fn take_plain(&mut self) -> Option<TcpStream> {
         match std::mem::replace(self, Self::Away) {

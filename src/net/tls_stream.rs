@@ -90,6 +90,14 @@ impl TlsStream {
         &self.tcp
     }
 
+    /// The same connection, served by the runtime of this thread from now on.
+    pub(super) fn brought_here(self) -> io::Result<Self> {
+        Ok(Self {
+            tcp: TcpStream::from_std(self.tcp.into_std()?)?,
+            ..self
+        })
+    }
+
     /// Whether something was received and not read, be it only the beginning of a record.
     pub(super) fn has_unread(&self) -> bool {
         !self.plain.is_empty() || !self.incoming.is_empty() || self.peer_closed

@@ -100,6 +100,7 @@ impl<'a> Copy<'a> {
         draining: bool,
         mut clock: Pin<&mut Sleep>,
     ) -> Poll<End> {
+        let mut moves = 0;
         loop {
             if draining && self.end.is_none() {
                 self.say_farewell(cx, Farewell::Shutdown);
@@ -109,7 +110,12 @@ impl<'a> Copy<'a> {
             if self.end.is_none() {
                 if self.poll_move(cx) {
                     self.moved_at = Instant::now();
-                    continue;
+                    moves += 1;
+                    if moves < MOVES_AT_ONCE {
+                        continue;
+                    }
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
             } else if self.is_closed(cx) {
                 break;
@@ -446,6 +452,9 @@ const WINDOW: usize = 64 * 1024;
 /// How much of our own may wait for a leg before that leg is not read any more: a client that pipelines and does not
 /// read its answers is made to.
 const OWED_MAX: usize = 64 * 1024;
+
+/// How often a session takes from its legs, a megabyte at most, before the others of its thread have their turn.
+const MOVES_AT_ONCE: usize = 16;
 
 /// A leg that takes no byte for this long has stalled (Dovecot waits as long).
 const STALL_TIME: Duration = Duration::from_secs(5 * 60);

@@ -3,6 +3,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `service.rs` | binds the listeners, accepts, admits, reloads, drains |
+//! | `workers.rs` | the threads that sessions run on |
 //! | `session.rs` | one session from accept to its one log line |
 //! | `login.rs` | drives the client-facing dialogue to a login |
 //! | `connect.rs` | dials the upstream and drives its dialogue to "authenticated" |
@@ -23,7 +24,9 @@ mod registry;
 mod service;
 mod session;
 mod warm;
+mod workers;
 
 pub use self::connect::Probe;
 pub use self::registry::{Registry, SessionRecord, SessionView};
 pub use self::service::{Overview, Service, ServiceError};
+pub use self::workers::Workers;

@@ -19,6 +19,7 @@ use super::connect::Connector;
 use super::registry::Registry;
 use super::session::{ListenerState, Session, Shared};
 use super::warm::Warm;
+use super::workers::Workers;
 use crate::auth::Authenticator;
 use crate::config::runtime::{Config, Listener, ListenerTls};
 use crate::net::{Bound, NetError, acceptor, bind};
@@ -41,6 +42,7 @@ pub struct Service {
     overview: Overview,
     shared: Arc<Shared>,
     listening: HashMap<SocketAddr, Listening>,
+    workers: Arc<Workers>,
     sessions: TaskTracker,
     turning_away: Arc<Semaphore>,
 }
@@ -90,10 +92,12 @@ impl Drop for Listening {
 }
 
 impl Service {
-    /// Opens every listener of `config` and serves, or opens none and says which could not be.
+    /// Opens every listener of `config` and serves, or opens none and says which could not be. Sessions run where `workers`
+    /// has them.
     pub fn start(
         config: Arc<Config>,
         authenticator: Arc<Authenticator>,
+        workers: Workers,
     ) -> Result<Self, Vec<ServiceError>> {
         let mut service = Self {
             overview: Overview {
@@ -110,6 +114,7 @@ impl Service {
                 abort: CancellationToken::new(),
             }),
             listening: HashMap::new(),
+            workers: Arc::new(workers),
             sessions: TaskTracker::new(),
             turning_away: Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE)),
         };
@@ -206,6 +211,7 @@ impl Service {
             config: Arc::clone(&self.overview.config),
             state: Arc::clone(&listening.state),
             registry: Arc::clone(&self.overview.registry),
+            workers: Arc::clone(&self.workers),
             sessions: self.sessions.clone(),
             turning_away: Arc::clone(&self.turning_away),
             shared: Arc::clone(&self.shared),
@@ -251,6 +257,7 @@ struct Gate {
     config: Arc<ArcSwap<Config>>,
     state: Arc<ArcSwap<ListenerState>>,
     registry: Arc<Registry>,
+    workers: Arc<Workers>,
     sessions: TaskTracker,
     turning_away: Arc<Semaphore>,
     shared: Arc<Shared>,
@@ -289,7 +296,7 @@ impl Gate {
             listener,
             refused: place.is_err(),
         };
-        self.sessions.spawn(async move {
+        let serve = move |stream| async move {
             if AssertUnwindSafe(session.run(stream))
                 .catch_unwind()
                 .await
@@ -302,7 +309,8 @@ impl Gate {
                 );
             }
             drop(place);
-        });
+        };
+        self.workers.spawn(&self.sessions, stream, serve);
     }
 }
 

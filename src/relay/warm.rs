@@ -135,8 +135,12 @@ impl Warm {
             let (give, given) = oneshot::channel();
             if slot.claim.send(give).is_ok()
                 && let Ok(connected) = given.await
+                && let Ok(stream) = connected.stream.brought_here()
             {
-                return Some(connected);
+                return Some(Connected {
+                    stream,
+                    ..connected
+                });
             }
         }
     }

@@ -18,7 +18,7 @@ use mailsluice::config::runtime::{
 use mailsluice::net::{Acceptor, acceptor};
 use mailsluice::proto::dialogue::ClientTls;
 use mailsluice::protocol::Leg;
-use mailsluice::relay::Service;
+use mailsluice::relay::{Service, Workers};
 use mailsluice::secret::Secret;
 use mailsluice::store::Store;
 use tokio::net::TcpListener;
@@ -96,7 +96,7 @@ impl House {
         } else {
             Arc::clone(&self.authenticator)
         };
-        let service = Service::start(config, authenticator)
+        let service = Service::start(config, authenticator, Workers::default())
             .map_err(|errors| io::Error::other(format!("{errors:?}")))?;
         let address = service.overview().addresses().first().map(|(_, it)| *it);
         Ok(Stage {

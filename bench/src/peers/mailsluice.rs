@@ -15,20 +15,37 @@ use crate::error::BenchError;
 pub(crate) struct Mailsluice {
     name: &'static str,
     binary: PathBuf,
+    /// What is said in the configuration besides what all have.
+    settings: &'static str,
 }
 
 impl Mailsluice {
     /// The one that is built.
     pub(crate) fn new(binary: PathBuf) -> Self {
-        let name = "mailsluice";
-        Self { name, binary }
+        Self {
+            name: "mailsluice",
+            binary,
+            settings: "",
+        }
+    }
+
+    /// The same, but each login goes upstream.
+    pub(crate) fn cold(binary: PathBuf) -> Self {
+        Self {
+            name: "mailsluice-cold",
+            binary,
+            settings: "[warm]\nsessions = 0\n",
+        }
     }
 
     /// Another one, to compare with.
     pub(crate) fn named(name: &str, binary: PathBuf) -> Self {
-        // A target's name lives as long as the program: there are a handful.
-        let name = Box::leak(format!("mailsluice:{name}").into_boxed_str());
-        Self { name, binary }
+        Self {
+            // A target's name lives as long as the program: there are a handful.
+            name: Box::leak(format!("mailsluice:{name}").into_boxed_str()),
+            binary,
+            settings: "",
+        }
     }
 
     fn command(&self, dir: &Path) -> Command {
@@ -78,7 +95,7 @@ impl Peer for Mailsluice {
         write(&dir.join("client-secret"), "bench")?;
         write(
             &dir.join(CONFIG),
-            &config(setup.upstream, [imap, pop3, smtp]),
+            &config(setup.upstream, [imap, pop3, smtp], self.settings),
         )?;
         let password = self.local_password(dir, ACCOUNT)?;
         let oauth = self.local_password(dir, OAUTH_ACCOUNT)?;
@@ -115,11 +132,11 @@ impl Peer for Mailsluice {
     }
 }
 
-fn config(upstream: &Upstream, listeners: [SocketAddr; 3]) -> String {
+fn config(upstream: &Upstream, listeners: [SocketAddr; 3], settings: &str) -> String {
     let ca = upstream.ca.display();
     let mut text = format!(
         "state_dir = \"state\"\n\
-         [limits]\nsessions = 100000\n\
+         {settings}[limits]\nsessions = 100000\n\
          [sign_in]\nport = 0\n\
          [issuer.bench]\ntoken_url = \"{token}\"\nauthorize_url = \"{token}\"\nclient_id = \"bench\"\n\
          client_secret = {{ file = \"client-secret\" }}\nsasl = [\"XOAUTH2\"]\n",

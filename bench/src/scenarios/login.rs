@@ -1,6 +1,6 @@
 //! Logins: connect, log in, log out, as scripts, web mailers and polling programs do all day.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::noop::{latencies, micros};
 use super::{Needs, Scenario};
@@ -15,9 +15,11 @@ pub(crate) struct Logins {
     clients: usize,
     far: bool,
     oauth: bool,
+    /// How long a client waits after a logout: one that polls does not come again in the same moment.
+    pause: Duration,
 }
 
-/// Every combination.
+/// Every combination, and a client that polls.
 pub(crate) fn all(quick: bool) -> Vec<Logins> {
     let mut all = Vec::new();
     for oauth in [false, true] {
@@ -27,12 +29,21 @@ pub(crate) fn all(quick: bool) -> Vec<Logins> {
                     clients,
                     far,
                     oauth,
+                    pause: Duration::ZERO,
                 };
                 if !quick || (!far && clients == 1) || (far && !oauth && clients == 16) {
                     all.push(logins);
                 }
             }
         }
+    }
+    if !quick {
+        all.push(Logins {
+            clients: 1,
+            far: true,
+            oauth: false,
+            pause: POLL,
+        });
     }
     all
 }
@@ -41,15 +52,17 @@ impl Scenario for Logins {
     fn name(&self) -> String {
         let oauth = if self.oauth { "-oauth" } else { "" };
         let far = if self.far { "-far" } else { "" };
-        format!("login{oauth}{far}-{}", self.clients)
+        let poll = if self.pause.is_zero() { "" } else { "-poll" };
+        format!("login{oauth}{far}{poll}-{}", self.clients)
     }
 
     fn about(&self) -> String {
         let account = if self.oauth { "OAuth" } else { "password" };
         let away = if self.far { 30 } else { 0 };
         format!(
-            "IMAP login and logout, {account} account, upstream {away} ms away, clients: {}",
-            self.clients
+            "IMAP login and logout, {account} account, upstream {away} ms away, clients: {}, pause: {} ms",
+            self.clients,
+            self.pause.as_millis()
         )
     }
 
@@ -81,7 +94,7 @@ impl Scenario for Logins {
             };
             let end = Instant::now() + time;
             let tasks: Vec<_> = (0..self.clients)
-                .map(|_| tokio::spawn(log_in_until(way.clone(), login.clone(), end)))
+                .map(|_| tokio::spawn(log_in_until(way.clone(), login.clone(), end, self.pause)))
                 .collect();
             let mut times = Vec::new();
             for task in tasks {
@@ -94,13 +107,24 @@ impl Scenario for Logins {
     }
 }
 
-async fn log_in_until(way: Way, login: Login, end: Instant) -> Result<Vec<f64>, BenchError> {
+async fn log_in_until(
+    way: Way,
+    login: Login,
+    end: Instant,
+    pause: Duration,
+) -> Result<Vec<f64>, BenchError> {
     let mut times = Vec::new();
     while times.is_empty() || Instant::now() < end {
         let started = Instant::now();
         let client = Imap::open(&way, &login).await?;
         times.push(micros(started));
         client.logout().await?;
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
     }
     Ok(times)
 }
+
+/// Longer than a round trip, so that what is done behind a logout is over.
+const POLL: Duration = Duration::from_millis(100);

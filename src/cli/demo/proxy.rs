@@ -19,7 +19,7 @@ use crate::config::runtime::{
 };
 use crate::net;
 use crate::protocol::{Protocol, TlsMode};
-use crate::relay::{Service, ServiceError};
+use crate::relay::{Service, ServiceError, Workers};
 use crate::secret::Secret;
 use crate::store::{Store, StoreError};
 use crate::web::{CallbackError, Desk};
@@ -78,7 +78,7 @@ impl Proxy {
         let mut attempts = 1..ATTEMPTS;
         let service = loop {
             let config = Arc::new(config(provider, &folder, &files, ports)?);
-            match Service::start(config, Arc::clone(&authenticator)) {
+            match Service::start(config, Arc::clone(&authenticator), Workers::default()) {
                 Ok(service) => break service,
                 // Somebody took a port between the look and the start: another demo, most likely.
                 Err(errors) if attempts.next().is_some() && errors.iter().all(in_use) => {}
