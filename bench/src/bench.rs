@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Child;
 use std::time::Duration;
 
@@ -150,6 +151,21 @@ impl Bench {
             }
             None => Ok(()),
         }
+    }
+
+    /// Starts `peer` for the time of `work`, which is told its folder.
+    pub(crate) fn beside<T>(
+        &self,
+        peer: &dyn Peer,
+        work: impl FnOnce(&Stage<'_>, &Path) -> Result<T, BenchError>,
+    ) -> Result<T, BenchError> {
+        let folder = tempfile::tempdir().map_err(BenchError::io("a folder"))?;
+        let setup = Setup {
+            dir: folder.path(),
+            upstream: &self.upstreams.near,
+        };
+        let running = peer.start(&setup)?;
+        work(&self.stage(&running), folder.path())
     }
 
     fn stage<'a>(&'a self, running: &'a Running) -> Stage<'a> {

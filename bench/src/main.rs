@@ -8,6 +8,7 @@
 //! Results are compared by [`compare`] and drawn by [`charts`]. Apart from all that, [`instructions`] counts those of a
 //! fixed [`workload`] without sockets.
 
+mod accounts;
 mod bench;
 mod charts;
 mod client;
@@ -63,6 +64,8 @@ enum Command {
     },
     /// List all targets and scenarios.
     List,
+    /// Measure what grows with the number of accounts.
+    Accounts(accounts::AccountsArguments),
     /// Compare two files of results; what got worse is said, and is no error.
     Compare(compare::CompareArguments),
     /// Draw the charts of a file of results.
@@ -112,6 +115,7 @@ fn perform(command: Command) -> Result<(), BenchError> {
             list();
             Ok(())
         }
+        Command::Accounts(arguments) => accounts::accounts(&arguments),
         Command::Compare(arguments) => compare::compare(&arguments),
         Command::Charts(arguments) => charts::charts(&arguments),
         Command::Instructions(arguments) => Ok(instructions::instructions(&arguments)?),
@@ -122,7 +126,7 @@ fn perform(command: Command) -> Result<(), BenchError> {
 }
 
 fn list() {
-    println!("targets:\n  mailsluice");
+    println!("targets:\n  mailsluice\n  mailsluice-cold  each login goes upstream");
     for peer in peers::all() {
         let version = peer
             .find()

@@ -12,7 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-pub use self::dial::{Dialler, dial};
+pub use self::dial::Dialler;
 pub use self::listen::{Bound, bind, probe};
 pub use self::stream::Stream;
 pub use self::tls::{Acceptor, ClientTlsConfigs, acceptor, handshake};

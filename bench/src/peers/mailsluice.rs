@@ -17,6 +17,8 @@ pub(crate) struct Mailsluice {
     binary: PathBuf,
     /// What is said in the configuration besides what all have.
     settings: &'static str,
+    /// So many accounts besides those that are used.
+    fillers: usize,
 }
 
 impl Mailsluice {
@@ -26,6 +28,7 @@ impl Mailsluice {
             name: "mailsluice",
             binary,
             settings: "",
+            fillers: 0,
         }
     }
 
@@ -35,6 +38,7 @@ impl Mailsluice {
             name: "mailsluice-cold",
             binary,
             settings: "[warm]\nsessions = 0\n",
+            fillers: 0,
         }
     }
 
@@ -45,7 +49,74 @@ impl Mailsluice {
             name: Box::leak(format!("mailsluice:{name}").into_boxed_str()),
             binary,
             settings: "",
+            fillers: 0,
         }
+    }
+
+    /// With so many accounts besides, every other one with a password.
+    pub(crate) fn with(self, fillers: usize) -> Self {
+        Self { fillers, ..self }
+    }
+
+    fn config(&self, upstream: &Upstream, listeners: [SocketAddr; 3]) -> String {
+        let settings = self.settings;
+        let ca = upstream.ca.display();
+        let mut text = format!(
+            "state_dir = \"state\"\n\
+             {settings}[limits]\nsessions = 100000\n\
+             [sign_in]\nport = 0\n\
+             [issuer.bench]\ntoken_url = \"{token}\"\nauthorize_url = \"{token}\"\nclient_id = \"bench\"\n\
+             client_secret = {{ file = \"client-secret\" }}\nsasl = [\"XOAUTH2\"]\n",
+            token = upstream.token_endpoint,
+        );
+        let fillers = (0..self.fillers).map(|number| {
+            let how = if number % 2 == 0 {
+                BY_PASSWORD
+            } else {
+                BY_TOKEN
+            };
+            (format!("filler-{number}@bench.example"), how)
+        });
+        let used = [(ACCOUNT, BY_PASSWORD), (OAUTH_ACCOUNT, BY_TOKEN)];
+        let accounts = fillers.chain(used.map(|(address, how)| (address.to_owned(), how)));
+        let protocols = [
+            ("imap", upstream.imap),
+            ("pop3", upstream.pop3),
+            ("smtp", upstream.smtp),
+        ];
+        for (address, how) in accounts {
+            text.push_str(&format!(
+                "\n[[account]]\naddress = \"{address}\"\nprovider = \"custom\"\nuser = \"{}\"\n{how}\n",
+                upstream.user
+            ));
+            for (protocol, at) in protocols {
+                text.push_str(&format!(
+                    "[account.{protocol}]\nhost = \"{}\"\nport = {}\nca_file = \"{ca}\"\n",
+                    upstream.host,
+                    at.port()
+                ));
+            }
+        }
+        for ((protocol, _), address) in protocols.into_iter().zip(listeners) {
+            text.push_str(&format!(
+                "\n[[listener]]\nprotocol = \"{protocol}\"\naddress = \"{address}\"\n"
+            ));
+        }
+        text
+    }
+
+    /// Runs a command that reads the whole configuration, beside the service.
+    pub(crate) fn read_configuration(&self, dir: &Path) -> Result<(), BenchError> {
+        let output = self
+            .command(dir)
+            .args(["account", "show", ACCOUNT])
+            .output()
+            .map_err(BenchError::io("running mailsluice"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Err(BenchError::start(self.name, said))
     }
 
     fn command(&self, dir: &Path) -> Command {
@@ -95,7 +166,7 @@ impl Peer for Mailsluice {
         write(&dir.join("client-secret"), "bench")?;
         write(
             &dir.join(CONFIG),
-            &config(setup.upstream, [imap, pop3, smtp], self.settings),
+            &self.config(setup.upstream, [imap, pop3, smtp]),
         )?;
         let password = self.local_password(dir, ACCOUNT)?;
         let oauth = self.local_password(dir, OAUTH_ACCOUNT)?;
@@ -132,49 +203,6 @@ impl Peer for Mailsluice {
     }
 }
 
-fn config(upstream: &Upstream, listeners: [SocketAddr; 3], settings: &str) -> String {
-    let ca = upstream.ca.display();
-    let mut text = format!(
-        "state_dir = \"state\"\n\
-         {settings}[limits]\nsessions = 100000\n\
-         [sign_in]\nport = 0\n\
-         [issuer.bench]\ntoken_url = \"{token}\"\nauthorize_url = \"{token}\"\nclient_id = \"bench\"\n\
-         client_secret = {{ file = \"client-secret\" }}\nsasl = [\"XOAUTH2\"]\n",
-        token = upstream.token_endpoint,
-    );
-    let accounts = [
-        (ACCOUNT, "password = { file = \"password\" }"),
-        (
-            OAUTH_ACCOUNT,
-            "auth = \"oauth\"\noauth = { issuer = \"bench\", flow = \"client-credentials\", scopes = { common = [\"mail\"] } }",
-        ),
-    ];
-    let protocols = [
-        ("imap", upstream.imap),
-        ("pop3", upstream.pop3),
-        ("smtp", upstream.smtp),
-    ];
-    for (address, how) in accounts {
-        text.push_str(&format!(
-            "\n[[account]]\naddress = \"{address}\"\nprovider = \"custom\"\nuser = \"{}\"\n{how}\n",
-            upstream.user
-        ));
-        for (protocol, at) in protocols {
-            text.push_str(&format!(
-                "[account.{protocol}]\nhost = \"{}\"\nport = {}\nca_file = \"{ca}\"\n",
-                upstream.host,
-                at.port()
-            ));
-        }
-    }
-    for ((protocol, _), address) in protocols.into_iter().zip(listeners) {
-        text.push_str(&format!(
-            "\n[[listener]]\nprotocol = \"{protocol}\"\naddress = \"{address}\"\n"
-        ));
-    }
-    text
-}
-
 /// For its owner alone, as mailsluice wants it of what holds a secret.
 fn write(path: &Path, text: &str) -> Result<(), BenchError> {
     OpenOptions::new()
@@ -187,6 +215,8 @@ fn write(path: &Path, text: &str) -> Result<(), BenchError> {
         .map_err(BenchError::io(format!("writing {}", path.display())))
 }
 
+const BY_PASSWORD: &str = "password = { file = \"password\" }";
+const BY_TOKEN: &str = "auth = \"oauth\"\noauth = { issuer = \"bench\", flow = \"client-credentials\", scopes = { common = [\"mail\"] } }";
 const CONFIG: &str = "mailsluice.toml";
 const ACCOUNT: &str = "password@bench.example";
 const OAUTH_ACCOUNT: &str = "oauth@bench.example";

@@ -11,6 +11,7 @@ mod stalled;
 mod submit;
 
 pub(crate) use bulk::number;
+pub(crate) use noop::micros;
 
 use crate::error::BenchError;
 use crate::stage::{Protocol, Sample, Stage};

@@ -69,7 +69,7 @@ async fn ask_until(mut client: Imap, end: Instant) -> Result<Vec<f64>, BenchErro
 }
 
 /// Microseconds since then.
-pub(super) fn micros(then: Instant) -> f64 {
+pub(crate) fn micros(then: Instant) -> f64 {
     then.elapsed().as_secs_f64() * 1e6
 }
 
