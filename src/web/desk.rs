@@ -4,6 +4,7 @@
 //! A [`Visit`] is one person's conversation: it remembers the sign-in that it began, and a device code is asked about only
 //! as long as somebody waits for it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -102,8 +103,7 @@ impl Desk {
     pub async fn grants(&self) -> Vec<GrantView> {
         let config = (self.config)();
         let mut views = Vec::new();
-        for grant in grants(&config) {
-            let accounts = accounts_of(&config, &grant);
+        for (grant, accounts) in with_accounts(&config).into_values() {
             let state = self.tokens.state(&grant).await;
             views.push(GrantView::new(grant.name.clone(), accounts, state));
         }
@@ -230,16 +230,22 @@ impl Visit {
 
 /// Every grant once, in the order of their names.
 pub fn grants(config: &Config) -> Vec<Arc<Grant>> {
-    let mut grants: Vec<Arc<Grant>> = Vec::new();
+    let served = with_accounts(config);
+    served.into_values().map(|(grant, _)| grant).collect()
+}
+
+/// By name: every grant, and the accounts that it serves.
+fn with_accounts(config: &Config) -> BTreeMap<&str, (Arc<Grant>, Vec<String>)> {
+    let mut served = BTreeMap::new();
     for account in &config.accounts.all {
-        if let AccountAuth::OAuth(grant) = &account.auth
-            && !grants.iter().any(|known| known.name == grant.name)
-        {
-            grants.push(Arc::clone(grant));
+        if let AccountAuth::OAuth(grant) = &account.auth {
+            let (_, accounts) = served
+                .entry(grant.name.as_str())
+                .or_insert_with(|| (Arc::clone(grant), Vec::new()));
+            accounts.push(account.address.clone());
         }
     }
-    grants.sort_by(|a, b| a.name.cmp(&b.name));
-    grants
+    served
 }
 
 /// The accounts that `grant` serves.

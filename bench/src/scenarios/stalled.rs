@@ -32,9 +32,13 @@ impl Scenario for Stalled {
             let way = stage.way(Protocol::Imap)?.with_buffer(SMALL);
             let login = stage.login();
             // Buffers that all sessions share, and code not yet loaded, are not what a stalled reader costs.
+            let mut clients = Vec::new();
             for _ in 0..WARM {
                 let mut client = Imap::selected(&way, &login).await?;
                 client.fetch(number(MIB), |_| {}).await?;
+                clients.push(client);
+            }
+            for client in clients {
                 client.logout().await?;
             }
             let mut client = Imap::selected(&way, &login).await?;
@@ -54,7 +58,7 @@ impl Scenario for Stalled {
     }
 }
 
-/// Sessions before, for every thread to have one.
+/// Sessions before, open at once, for every thread to have one.
 const WARM: usize = 8;
 const ASKED: usize = 200 * MIB;
 const SETTLE: Duration = Duration::from_secs(2);
