@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use super::bulk::number;
 use super::idle::open;
 use super::noop::{latencies, micros};
 use super::{Needs, Scenario};
 use crate::client::{Imap, SMALL};
 use crate::error::BenchError;
+use crate::mail::MIB;
 use crate::results::Metric;
 use crate::stage::{Done, Protocol, Sample, Stage};
 
@@ -23,6 +25,8 @@ enum What {
     Noop,
     /// One more client logs in and out while the others are idle.
     Login,
+    /// One more client fetches 1 MiB, again and again, while the others are idle.
+    Fetch,
 }
 
 /// All steps.
@@ -32,7 +36,7 @@ pub(crate) fn all(quick: bool) -> Vec<Growth> {
     } else {
         &[1, 10, 100, 1_000, 10_000]
     };
-    [What::Noop, What::Login]
+    [What::Noop, What::Login, What::Fetch]
         .into_iter()
         .flat_map(|what| steps.iter().map(move |&sessions| Growth { sessions, what }))
         .collect()
@@ -43,6 +47,7 @@ impl Scenario for Growth {
         let what = match self.what {
             What::Noop => "noop",
             What::Login => "login",
+            What::Fetch => "fetch",
         };
         format!("growth-{what}-{}", self.sessions)
     }
@@ -54,6 +59,7 @@ impl Scenario for Growth {
                 "IMAP login and logout beside {} open sessions",
                 self.sessions
             ),
+            What::Fetch => format!("IMAP FETCH of 1 MiB beside {} open sessions", self.sessions),
         }
     }
 
@@ -68,14 +74,17 @@ impl Scenario for Growth {
             Imap::open(&way, &login).await?.logout().await?;
             tokio::time::sleep(stage.load.pause(SETTLE)).await;
             let before = stage.running.tree().memory();
-            // One place is for the client that logs in.
-            let wanted = self.sessions.min(stage.load.sessions - 1);
+            // Two places are for the client that logs in and the one that fetches.
+            let wanted = self.sessions.min(stage.load.sessions - 2);
             let mut open = open(&way, &login, wanted).await?;
             tokio::time::sleep(stage.load.pause(SETTLE)).await;
             let more = stage.running.tree().memory().kib.saturating_sub(before.kib) as f64;
+            let bulk = stage.way(Protocol::Imap)?;
+            let mut reader = Imap::selected(&bulk, &login).await?;
             let meter = stage.meter();
             let end = Instant::now() + stage.load.time;
             let mut times = Vec::new();
+            let mut octets = 0;
             while times.is_empty() || Instant::now() < end {
                 match self.what {
                     What::Noop => ask_all(&mut open, &mut times).await?,
@@ -85,9 +94,18 @@ impl Scenario for Growth {
                         times.push(micros(started));
                         client.logout().await?;
                     }
+                    What::Fetch => {
+                        let started = Instant::now();
+                        octets += reader.fetch(number(MIB), |_| {}).await?;
+                        times.push(micros(started));
+                    }
                 }
             }
-            let mut sample = meter.sample(Done::Things(times.len()));
+            let done = match self.what {
+                What::Fetch => Done::Octets(octets),
+                What::Noop | What::Login => Done::Things(times.len()),
+            };
+            let mut sample = meter.sample(done);
             sample.extend(latencies(&mut times));
             sample.push((Metric::Sessions, open.len() as f64));
             sample.push((Metric::RssKibPerSession, more / open.len() as f64));
