@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream as Peer;
 
+use super::turn::RECORD_OVERHEAD;
 use super::*;
 use crate::net::Stream;
 
