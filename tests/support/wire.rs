@@ -79,6 +79,8 @@ struct Play<'a> {
     draining: bool,
     /// The upstream has outlived the client.
     kept: bool,
+    /// The upstream that outlived the client is due its goodbye.
+    parted: bool,
     /// The session has to end by itself; what the peers still do is lost.
     over: Option<Outcome>,
 }
@@ -121,6 +123,7 @@ impl<'a> Play<'a> {
             due_upstream: Vec::new(),
             draining: false,
             kept: false,
+            parted: false,
             over: None,
         })
     }
@@ -134,6 +137,10 @@ impl<'a> Play<'a> {
         }
         self.due_client.extend(due_in(turn, Leg::Client));
         self.due_upstream.extend(due_in(turn, Leg::Upstream));
+        let mut outcomes = turn.expected.iter().map(|expected| &expected.what);
+        if outcomes.any(|what| matches!(what, Expected::Outcome(outcome) if outcome == "unfit")) {
+            self.say_goodbye_to_upstream();
+        }
         let first = turn.expected.first().map(|first| first.line);
         *at = first.unwrap_or(*at);
         self.compare_upstream().await?;
@@ -324,12 +331,20 @@ impl<'a> Play<'a> {
         }
         self.no_further_login()?;
         self.drain();
-        let goodbye = goodbye(self.transcript.settings.protocol);
-        self.due_upstream.extend_from_slice(goodbye);
+        self.say_goodbye_to_upstream();
         self.compare_upstream().await?;
         let mut upstream = self.upstream.take().ok_or("no upstream")?;
         upstream.finish().await;
         hung_up_on(&mut upstream).await
+    }
+
+    /// Goodbye is due: at the end, or as soon as what the client left behind cannot be undone.
+    fn say_goodbye_to_upstream(&mut self) {
+        if !self.parted {
+            self.parted = true;
+            let goodbye = goodbye(self.transcript.settings.protocol);
+            self.due_upstream.extend_from_slice(goodbye);
+        }
     }
 
     async fn everybody_goes(mut self) -> Result<(), Foul> {
