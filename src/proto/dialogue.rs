@@ -130,10 +130,10 @@ pub trait Upstream: Send {
 
     /// What the upstream named at an earlier login, so that it need not be asked again. Only a guess: what it names by
     /// itself comes first, and where it refuses what was said on this ground, it is asked before anything is concluded.
-    fn assume(&mut self, _profile: Arc<Profile>) {}
+    fn assume(&mut self, _abilities: Arc<Abilities>) {}
 
     /// What it had to be asked for in this dialogue, to be assumed in later ones.
-    fn profile(&self) -> Option<Profile> {
+    fn learned(&self) -> Option<Abilities> {
         None
     }
 
@@ -171,7 +171,7 @@ pub enum UpstreamAction {
 
 /// What an upstream answers when it is asked what it can do. The same for every account there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Profile {
+pub struct Abilities {
     /// Before login, and under TLS. `None` where it does not know the question (POP3 without CAPA).
     pub before_login: Option<Vec<String>>,
     /// After it, where that is asked by itself (POP3).

@@ -439,8 +439,8 @@ impl<'a> Session<'a> {
         self.provider = Inbox::default();
         self.connections += 1;
         let mut upstream = upstream(self.settings.protocol, settings);
-        if let Some(profile) = &self.settings.assumed {
-            upstream.assume(Arc::new(profile.clone()));
+        if let Some(abilities) = &self.settings.assumed {
+            upstream.assume(Arc::new(abilities.clone()));
         }
         self.upstream = Some(upstream);
         self.upstream_step(UpstreamInput::Connected)

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use mailsluice::proto::dialogue::{ClientTls, Farewell, Profile};
+use mailsluice::proto::dialogue::{Abilities, ClientTls, Farewell};
 use mailsluice::proto::refusal::Cause;
 use mailsluice::protocol::{Leg, Protocol, TlsMode};
 
@@ -27,7 +27,7 @@ pub(crate) struct Settings {
     pub(crate) mechanisms: Vec<String>,
     pub(crate) max_message_size: u64,
     /// What the upstream named at an earlier login, before it and after it.
-    pub(crate) assumed: Option<Profile>,
+    pub(crate) assumed: Option<Abilities>,
     /// The upstream may outlive the client.
     pub(crate) keep: bool,
     /// Replayed in one mode only; the file says why.
@@ -160,7 +160,7 @@ impl Settings {
         }
     }
 
-    fn assume(&mut self) -> &mut Profile {
+    fn assume(&mut self) -> &mut Abilities {
         self.assumed.get_or_insert_default()
     }
 

@@ -10,12 +10,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::runtime::{Endpoint, Trust};
-use crate::proto::dialogue::Profile;
+use crate::proto::dialogue::Abilities;
 use crate::protocol::{Protocol, TlsMode};
 
 /// Shared by all sessions. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Profiles(Arc<Mutex<HashMap<Server, Known>>>);
+pub(super) struct KnownAbilities(Arc<Mutex<HashMap<Server, Known>>>);
 
 /// A server; all accounts there are told the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,25 +29,25 @@ struct Server {
 
 #[derive(Debug)]
 struct Known {
-    profile: Arc<Profile>,
+    abilities: Arc<Abilities>,
     since: Instant,
 }
 
-impl Profiles {
+impl KnownAbilities {
     /// What the server at `endpoint` said lately.
-    pub(super) fn of(&self, protocol: Protocol, endpoint: &Endpoint) -> Option<Arc<Profile>> {
+    pub(super) fn of(&self, protocol: Protocol, endpoint: &Endpoint) -> Option<Arc<Abilities>> {
         let known = self.lock();
         let known = known.get(&server(protocol, endpoint))?;
-        (known.since.elapsed() < AGE_MAX).then(|| Arc::clone(&known.profile))
+        (known.since.elapsed() < AGE_MAX).then(|| Arc::clone(&known.abilities))
     }
 
-    pub(super) fn learn(&self, protocol: Protocol, endpoint: &Endpoint, profile: Profile) {
+    pub(super) fn learn(&self, protocol: Protocol, endpoint: &Endpoint, abilities: Abilities) {
         let mut all = self.lock();
         if all.len() >= SERVERS_MAX {
             all.clear();
         }
         let known = Known {
-            profile: Arc::new(profile),
+            abilities: Arc::new(abilities),
             since: Instant::now(),
         };
         all.insert(server(protocol, endpoint), known);
@@ -94,11 +94,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_learned_holds_an_hour_for_this_server_and_protocol() {
-        let profiles = Profiles::default();
+        let abilities = KnownAbilities::default();
         let here = endpoint("a.test");
-        assert_eq!(profiles.of(Protocol::Imap, &here), None);
-        profiles.learn(Protocol::Imap, &here, Profile::default());
-        assert!(profiles.of(Protocol::Imap, &here).is_some());
+        assert_eq!(abilities.of(Protocol::Imap, &here), None);
+        abilities.learn(Protocol::Imap, &here, Abilities::default());
+        assert!(abilities.of(Protocol::Imap, &here).is_some());
         let starttls = Endpoint {
             tls: TlsMode::StartTls,
             ..here.clone()
@@ -108,22 +108,22 @@ mod tests {
             (Protocol::Imap, &endpoint("b.test")),
             (Protocol::Imap, &starttls),
         ] {
-            assert_eq!(profiles.of(protocol, endpoint), None);
+            assert_eq!(abilities.of(protocol, endpoint), None);
         }
         tokio::time::advance(AGE_MAX).await;
-        assert_eq!(profiles.of(Protocol::Imap, &here), None);
+        assert_eq!(abilities.of(Protocol::Imap, &here), None);
     }
 
     #[tokio::test]
     async fn it_is_forgotten_on_demand_and_bounded() {
-        let profiles = Profiles::default();
+        let abilities = KnownAbilities::default();
         for number in 0..SERVERS_MAX + 5 {
             let endpoint = endpoint(&format!("{number}.test"));
-            profiles.learn(Protocol::Imap, &endpoint, Profile::default());
+            abilities.learn(Protocol::Imap, &endpoint, Abilities::default());
         }
-        assert_eq!(profiles.lock().len(), 5);
+        assert_eq!(abilities.lock().len(), 5);
         let last = endpoint(&format!("{}.test", SERVERS_MAX + 4));
-        profiles.forget(Protocol::Imap, &last);
-        assert_eq!(profiles.of(Protocol::Imap, &last), None);
+        abilities.forget(Protocol::Imap, &last);
+        assert_eq!(abilities.of(Protocol::Imap, &last), None);
     }
 }
