@@ -122,6 +122,7 @@ pub mod bridge;
 pub mod cli;
 pub mod config;
 pub mod net;
+pub mod profile;
 pub mod proto;
 pub mod protocol;
 pub mod relay;

@@ -117,6 +117,9 @@ impl Connector {
                         tls_ready = true;
                     }
                     UpstreamAction::Established(established) => {
+                        if let Some(named) = &established.capabilities {
+                            self.abilities.name(protocol, endpoint, named);
+                        }
                         if let Some(abilities) = machine.learned() {
                             self.abilities.learn(protocol, endpoint, abilities);
                         }

@@ -5,6 +5,7 @@
 //! | `service.rs` | binds the listeners, accepts, admits, reloads, drains |
 //! | `workers.rs` | the threads that sessions run on |
 //! | `session.rs` | one session from accept to its one log line |
+//! | `offers.rs` | what a listener shows before login |
 //! | `login.rs` | drives the client-facing dialogue to a login |
 //! | `connect.rs` | dials the upstream and drives its dialogue to "authenticated" |
 //! | `abilities.rs` | what upstreams can do, as they last said |
@@ -20,6 +21,7 @@ mod connect;
 mod copy;
 mod half;
 mod login;
+mod offers;
 mod registry;
 mod service;
 mod session;
