@@ -25,6 +25,7 @@ pub(super) struct File {
     pub warm: WarmTable,
     pub log: LogTable,
     pub sign_in: SignInTable,
+    pub certificates: CertificatesTable,
     pub issuer: BTreeMap<String, IssuerEntry>,
     /// What all accounts share.
     pub defaults: AccountEntry,
@@ -177,6 +178,12 @@ pub(super) struct LimitsTable {
 pub(super) struct WarmTable {
     pub sessions: u64,
     pub idle: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct CertificatesTable {
+    pub names: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
