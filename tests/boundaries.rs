@@ -22,7 +22,7 @@ struct Room {
 const HOUSE: &[Room] = &[
     room("secret", &[]),
     room("protocol", &[]),
-    room("files", &[&["secret"]]),
+    room("disk", &[&["secret"]]),
     room("proto", &[LEAVES]),
     room("config", &[LEAVES]),
     // Of these three, only `auth` knows another: it keeps local passwords in the store. Net and auth say in proto's
@@ -38,7 +38,7 @@ const HOUSE: &[Room] = &[
 
 const LEAVES: &[&str] = &["secret", "protocol"];
 /// How secrets lie on the disk.
-const DISK: &[&str] = &["files"];
+const DISK: &[&str] = &["disk"];
 const MEANING: &[&str] = &["proto", "config"];
 const GROUND: &[&str] = &["net", "auth", "store"];
 const SESSIONS: &[&str] = &["relay", "bridge"];

@@ -4,9 +4,9 @@ use std::io;
 use std::path::Path;
 
 use super::error::StoreError;
-use crate::files;
-pub use crate::files::{open_beyond, read_bounded};
-pub(super) use crate::files::{open_private, write_new};
+use crate::disk;
+pub use crate::disk::{open_beyond, read_bounded};
+pub(super) use crate::disk::{open_private, write_new};
 use crate::secret::Audience;
 
 /// Makes `folder` with mode 0700, or checks that one that is there is not open to others.
@@ -17,7 +17,7 @@ pub(super) fn private_folder(folder: &Path) -> Result<(), StoreError> {
         path: folder.to_owned(),
         source,
     };
-    files::make_private_folder(folder).map_err(failed)?;
+    disk::make_private_folder(folder).map_err(failed)?;
     match open_beyond(Audience::Owner, folder).map_err(failed)? {
         None => Ok(()),
         Some(mode) => Err(StoreError::LooseFolder {

@@ -23,7 +23,7 @@ use super::error::CertificateError;
 use super::names::Name;
 use super::x509::Facts;
 use crate::config::runtime::Config;
-use crate::files;
+use crate::disk;
 use crate::secret::{Audience, Secret};
 
 /// The folder, which need not be there.
@@ -194,7 +194,7 @@ impl Folder {
     /// Sees to the copy for people, which a kill may have prevented.
     fn show(&self, authority: &Authority) -> Result<(), CertificateError> {
         let pem = pem(&authority.certificate);
-        let there = files::read_bounded(&self.authority_file(), FILE_MAX);
+        let there = disk::read_bounded(&self.authority_file(), FILE_MAX);
         if there.is_ok_and(|there| there.expose() == pem.as_bytes()) {
             return Ok(());
         }
@@ -222,17 +222,17 @@ impl Folder {
 
     /// Keeps other processes from writing here. Makes the folder where it is not there.
     fn lock(&self) -> Result<File, CertificateError> {
-        files::make_private_folder(&self.path).map_err(failed(&self.path))?;
+        disk::make_private_folder(&self.path).map_err(failed(&self.path))?;
         refuse_loose(&self.path)?;
         let path = self.path.join(LOCK);
-        let file = files::open_private(&path).map_err(failed(&path))?;
+        let file = disk::open_private(&path).map_err(failed(&path))?;
         file.lock().map_err(failed(&path))?;
         Ok(file)
     }
 
     fn write(&self, name: &str, content: &[u8]) -> Result<(), CertificateError> {
         let path = self.path.join(name);
-        files::write_new(&path, content).map_err(failed(&path))
+        disk::write_new(&path, content).map_err(failed(&path))
     }
 }
 
@@ -272,8 +272,7 @@ fn shown(authority: Authority, path: PathBuf) -> Shown {
 
 /// The content of a file that nobody else may read; `None` where there is no such file.
 fn read_private(path: &Path) -> Result<Option<Secret>, CertificateError> {
-    match refuse_loose(path)
-        .and_then(|()| files::read_bounded(path, FILE_MAX).map_err(failed(path)))
+    match refuse_loose(path).and_then(|()| disk::read_bounded(path, FILE_MAX).map_err(failed(path)))
     {
         Ok(content) => Ok(Some(content)),
         Err(CertificateError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -284,7 +283,7 @@ fn read_private(path: &Path) -> Result<Option<Secret>, CertificateError> {
 }
 
 fn refuse_loose(path: &Path) -> Result<(), CertificateError> {
-    match files::open_beyond(Audience::Owner, path).map_err(failed(path))? {
+    match disk::open_beyond(Audience::Owner, path).map_err(failed(path))? {
         None => Ok(()),
         Some(mode) => Err(CertificateError::Loose {
             path: path.to_owned(),

@@ -11,7 +11,7 @@ use super::super::tls::provider;
 use super::error::CertificateError;
 use super::x509::{self, Facts};
 use crate::config::runtime::CertificateFiles;
-use crate::files;
+use crate::disk;
 use crate::secret::{Audience, Secret};
 
 /// Tells a file from what it was when it was looked at last. Links are followed: certbot renews by changing one.
@@ -82,7 +82,7 @@ fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> 
 }
 
 fn key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
-    let loose = files::open_beyond(Audience::Group, path);
+    let loose = disk::open_beyond(Audience::Group, path);
     if let Some(mode) = loose.map_err(|source| failed(path, source))? {
         return Err(CertificateError::Loose {
             path: path.to_owned(),
@@ -96,7 +96,7 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
 }
 
 fn content(path: &Path) -> Result<Secret, CertificateError> {
-    files::read_bounded(path, FILE_MAX).map_err(|source| failed(path, source))
+    disk::read_bounded(path, FILE_MAX).map_err(|source| failed(path, source))
 }
 
 fn failed(path: &Path, source: std::io::Error) -> CertificateError {

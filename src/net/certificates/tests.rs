@@ -35,7 +35,7 @@ impl Scene {
     /// Writes as `keep` does, for its owner alone.
     fn put(&self, name: &str, content: &[u8]) {
         let _ = fs::remove_file(self.file(name));
-        crate::files::write_new(&self.file(name), content).unwrap();
+        crate::disk::write_new(&self.file(name), content).unwrap();
     }
 
     fn names(&self) -> Vec<String> {
@@ -268,7 +268,7 @@ fn a_kill_at_any_point_of_making_them_stops_no_start() {
         let draft = whole.read(order[finished]);
         for written in [0, 1, draft.len() / 2, draft.len()] {
             let state = Scene::new();
-            crate::files::make_private_folder(&state.root.path().join("certs")).unwrap();
+            crate::disk::make_private_folder(&state.root.path().join("certs")).unwrap();
             for name in &order[..finished] {
                 state.put(name, &whole.read(name));
             }
@@ -346,8 +346,8 @@ impl Own {
     }
 
     fn write(&self, (certificate, key): &(String, String)) {
-        crate::files::write_new(&self.files.certificate, certificate.as_bytes()).unwrap();
-        crate::files::write_new(&self.files.key, key.as_bytes()).unwrap();
+        crate::disk::write_new(&self.files.certificate, certificate.as_bytes()).unwrap();
+        crate::disk::write_new(&self.files.key, key.as_bytes()).unwrap();
     }
 
     fn certificates(&self) -> (Certificates, CertificateSource) {
