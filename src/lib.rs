@@ -107,6 +107,9 @@
 //! - **Two dots behind a bare LF are a stuffed one, a single dot is content.** A client that stuffs there loses nothing; one
 //!   that does not loses a dot only where two begin a line, as at any server. Only `CRLF . CRLF` ends a message.
 //! - **An upstream that repeats the credential is not quoted**, in no log and to no client.
+//! - **Our own CA is bound to names** ([`net::certificates`]): whoever trusts it, and whoever steals its key, gets local
+//!   names and no others. It is made once; what may be trusted already is never replaced unasked. Its certificates live
+//!   for a year and are renewed by a look every five minutes, which finds the user's own files renewed as well.
 //! - **The callback listener reads HTTP by hand** ([`proto::http`]), as does the demo's authorization server. It answers
 //!   one GET a connection with one page; a framework would add a router, a service stack and timeouts to configure, and
 //!   still leave the limits on head and `Host` to us.

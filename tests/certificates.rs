@@ -343,3 +343,18 @@ async fn a_start_without_a_certificate_opens_nothing_and_says_why_once() {
         "{why}"
     );
 }
+
+/// Nobody calls: five minutes later, by a clock that is moved on, what is missing is there again.
+#[tokio::test]
+async fn the_service_looks_after_its_certificates_by_itself() {
+    let house = House::with(ListenerTls::Implicit(CertificateSource::Generated)).await;
+    let file = house.folder.path().join("certs/server-with-key.pem");
+    std::fs::remove_file(&file).expect("it was made");
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(299)).await;
+    assert!(!file.exists(), "it is not time yet");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // The clock stands for as long as the look takes.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(file.exists());
+}
