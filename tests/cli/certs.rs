@@ -316,7 +316,7 @@ fn trust_is_given_to_programs_and_taken_back() {
     for _ in 0..2 {
         home.run(&["certs", "new", "--yes"]).ok();
         let told = home.run(&yes).ok();
-        assert!(told.ends_with(": trusts the CA now\n"), "{told}");
+        assert!(told.contains(": trusts the CA now\n"), "{told}");
         let listed = said(&mut certutil(&["-L"]));
         assert_eq!(listed.matches("mailsluice local CA").count(), 1, "{listed}");
     }
@@ -333,7 +333,7 @@ fn trust_is_given_to_programs_and_taken_back() {
     let remove = ["certs", "trust", "--only", "programs", "--yes", "--remove"];
     for _ in 0..2 {
         let told = home.run(&remove).ok();
-        assert!(told.ends_with(": does not trust the CA\n"), "{told}");
+        assert!(told.contains(": does not trust the CA\n"), "{told}");
     }
     assert!(!said(&mut certutil(&["-L"])).contains("mailsluice"));
     let invalid = certutil(&["-V", "-n", "leaf", "-u", "V", "-e"])

@@ -25,6 +25,14 @@ pub(super) enum System {
     Windows,
 }
 
+/// What is trusted.
+pub(super) struct Authority {
+    /// Its certificate in PEM.
+    pub(super) file: PathBuf,
+    /// Its name, with its mark.
+    pub(super) subject: String,
+}
+
 /// Which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Deed {
@@ -86,9 +94,10 @@ impl Machine {
         self.programs.contains(&program)
     }
 
-    /// All that has to be done for the CA in `file`, the system first.
-    pub(super) fn steps(&self, deed: Deed, file: &Path, scope: Scope) -> Vec<Step> {
-        let system = self.of_the_system(deed, file).filter(|_| scope.system);
+    /// All that has to be done for `ca`, the system first.
+    pub(super) fn steps(&self, deed: Deed, ca: &Authority, scope: Scope) -> Vec<Step> {
+        let file = ca.file.as_path();
+        let system = self.of_the_system(deed, ca).filter(|_| scope.system);
         let programs = self
             .databases
             .iter()
@@ -97,10 +106,11 @@ impl Machine {
         system.into_iter().chain(programs).collect()
     }
 
-    fn of_the_system(&self, deed: Deed, file: &Path) -> Option<Step> {
+    fn of_the_system(&self, deed: Deed, ca: &Authority) -> Option<Step> {
+        let file = ca.file.as_path();
         let (place, commands) = match self.system {
-            System::MacOs => ("the login keychain of macOS", self.keychain(deed, file)),
-            System::Windows => ("the person's root store of Windows", windows(deed, file)),
+            System::MacOs => ("the login keychain of macOS", self.keychain(deed, ca)),
+            System::Windows => ("the person's root store of Windows", windows(deed, ca)),
             System::Unix if self.has(DEBIAN) => (
                 "the system (OpenSSL, GnuTLS, curl, Python)",
                 self.debian(deed, file),
@@ -117,56 +127,51 @@ impl Machine {
     fn debian(&self, deed: Deed, file: &Path) -> Vec<Command> {
         match deed {
             Deed::Trust => vec![
-                self.as_root(
-                    "install",
-                    &["-m".as_ref(), "644".as_ref(), file, DEBIAN_FILE.as_ref()],
-                ),
-                self.as_root(DEBIAN, &[]),
+                self.as_root("install")
+                    .words("-m 644")
+                    .arg(file)
+                    .arg(DEBIAN_FILE),
+                self.as_root(DEBIAN),
             ],
             // Only a fresh start takes away the links to a file that has gone.
             Deed::Remove => vec![
-                self.as_root("rm", &["-f".as_ref(), DEBIAN_FILE.as_ref()]),
-                self.as_root(DEBIAN, &["--fresh".as_ref()]),
+                self.as_root("rm").words("-f").arg(DEBIAN_FILE),
+                self.as_root(DEBIAN).words("--fresh"),
             ],
         }
     }
 
     fn p11_kit(&self, deed: Deed, file: &Path) -> Vec<Command> {
         let option = match deed {
-            Deed::Trust => "--store",
-            Deed::Remove => "--remove",
+            Deed::Trust => "anchor --store",
+            Deed::Remove => "anchor --remove",
         };
-        vec![self.as_root(P11_KIT, &["anchor".as_ref(), option.as_ref(), file])]
+        vec![self.as_root(P11_KIT).words(option).arg(file)]
     }
 
-    fn keychain(&self, deed: Deed, file: &Path) -> Vec<Command> {
+    fn keychain(&self, deed: Deed, ca: &Authority) -> Vec<Command> {
+        let security = || Command::new("security");
         let keychain = self.home.join("Library/Keychains/login.keychain-db");
         match deed {
-            Deed::Trust => vec![command(
-                "security",
-                &[
-                    "add-trusted-cert".as_ref(),
-                    "-r".as_ref(),
-                    "trustRoot".as_ref(),
-                    "-p".as_ref(),
-                    "ssl".as_ref(),
-                    "-k".as_ref(),
-                    &keychain,
-                    file,
-                ],
-            )],
-            Deed::Remove => vec![command("security", &["remove-trusted-cert".as_ref(), file])],
+            Deed::Trust => vec![
+                security()
+                    .words("add-trusted-cert -r trustRoot -p ssl -k")
+                    .arg(keychain)
+                    .arg(&ca.file),
+            ],
+            Deed::Remove => vec![
+                security().words("remove-trusted-cert").arg(&ca.file),
+                security().words("delete-certificate -c").arg(&ca.subject),
+            ],
         }
     }
 
     /// By `sudo`, unless we are root already.
-    fn as_root(&self, program: &'static str, arguments: &[&Path]) -> Command {
+    fn as_root(&self, program: &'static str) -> Command {
         if self.is_root {
-            return command(program, arguments);
+            return Command::new(program);
         }
-        let mut all = vec![Path::new(program)];
-        all.extend_from_slice(arguments);
-        command("sudo", &all)
+        Command::new("sudo").words(program)
     }
 }
 
@@ -177,63 +182,59 @@ pub(super) struct Scope {
     pub(super) programs: bool,
 }
 
-fn windows(deed: Deed, file: &Path) -> Vec<Command> {
-    let arguments: &[&Path] = match deed {
-        Deed::Trust => &[
-            "-user".as_ref(),
-            "-addstore".as_ref(),
-            "Root".as_ref(),
-            file,
-        ],
-        Deed::Remove => &[
-            "-user".as_ref(),
-            "-delstore".as_ref(),
-            "Root".as_ref(),
-            NAME.as_ref(),
-        ],
-    };
-    vec![command("certutil", arguments)]
+fn windows(deed: Deed, ca: &Authority) -> Vec<Command> {
+    let certutil = Command::new("certutil").words("-user");
+    vec![match deed {
+        Deed::Trust => certutil.words("-addstore Root").arg(&ca.file),
+        Deed::Remove => certutil.words("-delstore Root").arg(&ca.subject),
+    }]
 }
 
 /// What is there under our name goes first: NSS keeps two of one name, and then takes away one of them.
 fn of_a_database(deed: Deed, file: &Path, folder: &Path) -> Step {
-    let mut database = OsString::from("sql:");
-    database.push(folder);
-    let database = Path::new(&database);
     let by_name = |option: &str| {
-        let options = [
-            "-d".as_ref(),
-            database,
-            option.as_ref(),
-            "-n".as_ref(),
-            NAME.as_ref(),
-        ];
-        command(NSS, &options)
+        let mut database = OsString::from("sql:");
+        database.push(folder);
+        let certutil = Command::new(NSS).words("-d").arg(database);
+        certutil.words(option).words("-n").arg(NAME)
     };
-    let (mut remove, mut look, mut add) = (by_name("-D"), by_name("-L"), by_name("-A"));
-    add.arguments
-        .extend(["-t", "C,,", "-i"].map(OsString::from));
-    add.arguments.push(file.into());
-    remove.wanted = Outcome::Any;
-    look.wanted = Outcome::Failure;
-    let commands = match deed {
-        Deed::Trust => vec![remove, add],
-        Deed::Remove => vec![remove, look],
+    let remove = by_name("-D").wanting(Outcome::Any);
+    let then = match deed {
+        Deed::Trust => by_name("-A").words("-t C,, -i").arg(file),
+        Deed::Remove => by_name("-L").wanting(Outcome::Failure),
     };
     Step {
         place: format!(
             "the program that keeps its certificates in {}",
             folder.display()
         ),
-        commands,
+        commands: vec![remove, then],
     }
 }
 
-fn command(program: &'static str, arguments: &[&Path]) -> Command {
-    Command {
-        program,
-        arguments: arguments.iter().map(OsString::from).collect(),
-        wanted: Outcome::Success,
+impl Command {
+    fn new(program: &'static str) -> Self {
+        Self {
+            program,
+            arguments: Vec::new(),
+            wanted: Outcome::Success,
+        }
+    }
+
+    /// Arguments without white space.
+    fn words(mut self, words: &str) -> Self {
+        let words = words.split_whitespace();
+        self.arguments.extend(words.map(OsString::from));
+        self
+    }
+
+    fn arg(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    fn wanting(self, wanted: Outcome) -> Self {
+        Self { wanted, ..self }
     }
 }
 
@@ -334,12 +335,19 @@ mod tests {
         }
     }
 
+    fn ca() -> Authority {
+        Authority {
+            file: PathBuf::from("/s/ca.pem"),
+            subject: "mailsluice local CA 0a1b".to_owned(),
+        }
+    }
+
     fn typed(machine: &Machine, deed: Deed) -> Vec<String> {
         let scope = Scope {
             system: true,
             programs: true,
         };
-        let steps = machine.steps(deed, Path::new("/s/ca.pem"), scope);
+        let steps = machine.steps(deed, &ca(), scope);
         let commands = steps.into_iter().flat_map(|step| step.commands);
         commands.map(|command| command.to_string()).collect()
     }
@@ -384,6 +392,17 @@ mod tests {
             typed(&machine(System::Windows, &[]), Deed::Trust),
             ["certutil -user -addstore Root /s/ca.pem"]
         );
+        assert_eq!(
+            typed(&machine(System::MacOs, &[]), Deed::Remove),
+            [
+                "security remove-trusted-cert /s/ca.pem",
+                "security delete-certificate -c 'mailsluice local CA 0a1b'"
+            ]
+        );
+        assert_eq!(
+            typed(&machine(System::Windows, &[]), Deed::Remove),
+            ["certutil -user -delstore Root 'mailsluice local CA 0a1b'"]
+        );
         assert!(typed(&machine(System::Unix, &[]), Deed::Trust).is_empty());
     }
 
@@ -400,11 +419,7 @@ mod tests {
             system: true,
             programs: false,
         };
-        assert!(
-            machine
-                .steps(Deed::Trust, Path::new("/s/ca.pem"), only)
-                .is_empty()
-        );
+        assert!(machine.steps(Deed::Trust, &ca(), only).is_empty());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process;
 
 use super::now;
-use super::places::{Command, Deed, Machine, Outcome, Scope, Step};
+use super::places::{Authority, Command, Deed, Machine, NAME, Outcome, Scope, Step};
 use crate::cli::args::{CertsTrustArguments, TrustScope};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
@@ -16,18 +16,26 @@ use crate::net::certificates::{Folder, wanted};
 pub(super) fn trust(context: &Context, arguments: &CertsTrustArguments) -> Result<Exit, CliError> {
     let loaded = context.load()?;
     let folder = Folder::of(&loaded.config);
-    let deed = if arguments.remove {
-        Deed::Remove
+    let there = folder.look_at_authority();
+    let (deed, ca) = if arguments.remove {
+        // It is forgotten by its name, too, so its file may be broken or gone.
+        (Deed::Remove, there.ok().flatten())
     } else {
-        folder.authority(&wanted(&loaded.config), now())?;
-        Deed::Trust
+        there?;
+        let authority = folder.authority(&wanted(&loaded.config), now())?;
+        (Deed::Trust, Some(authority))
     };
-    let file = folder.authority_file();
-    let steps = Machine::here().steps(deed, &file, scope(arguments.only));
+    let ca = Authority {
+        file: folder.authority_file(),
+        subject: ca.map_or_else(|| NAME.to_owned(), |ca| ca.facts.subject),
+    };
+    let steps = Machine::here().steps(deed, &ca, scope(arguments.only));
     if steps.is_empty() {
-        return Err(CliError::NowhereToTrust { file });
+        return Err(CliError::NowhereToTrust { file: ca.file });
     }
     let mut out = context.out();
+    // Which one: a service of another user has its own, in another folder.
+    writeln!(out, "{}, of {}", ca.subject, ca.file.display())?;
     for step in &steps {
         writeln!(out, "{}:", step.place)?;
         for command in &step.commands {
@@ -48,6 +56,10 @@ pub(super) fn trust(context: &Context, arguments: &CertsTrustArguments) -> Resul
         writeln!(out, "{}: {how}", step.place)?;
     }
     if failed.is_empty() {
+        writeln!(
+            out,
+            "Programs that are running learn of it when they start again."
+        )?;
         return Ok(Exit::Ok);
     }
     Err(CliError::Trust {

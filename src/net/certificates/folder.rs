@@ -50,6 +50,8 @@ pub(super) struct Kept {
     pub(super) left_out: Vec<Name>,
     /// Why nothing new can be signed.
     pub(super) trouble: Option<CertificateError>,
+    /// When the authority ends, where that is soon.
+    pub(super) last_days: Option<OffsetDateTime>,
 }
 
 impl Folder {
@@ -125,6 +127,7 @@ impl Folder {
                     leaf,
                     left_out: Vec::new(),
                     trouble: Some(trouble),
+                    last_days: None,
                 });
             }
             (Err(trouble), _) => return Err(trouble),
@@ -140,10 +143,12 @@ impl Folder {
                 leaf
             }
         };
+        let end = authority.facts.not_after;
         Ok(Kept {
             leaf,
             left_out,
             trouble: None,
+            last_days: (end - now < AUTHORITY_WARNING).then_some(end),
         })
     }
 
@@ -307,6 +312,9 @@ const LOCK: &str = "lock";
 
 /// A month: a machine that is switched on now and then comes by in that time.
 pub(super) const RENEW_BEFORE: Duration = Duration::days(30);
+
+/// Every machine that trusts the authority has to be visited.
+const AUTHORITY_WARNING: Duration = Duration::days(180);
 
 /// Ours are below 2 KiB; a certificate with a few hundred names is below this.
 const FILE_MAX: u64 = 256 * 1024;

@@ -226,10 +226,11 @@ fn generated(
     let chain = vec![kept.leaf.certificate.clone()];
     let key = CertifiedKey::from_der(chain, kept.leaf.private_key(), &provider())
         .map_err(CertificateError::Use)?;
-    let complaint = match (kept.trouble, kept.left_out.as_slice()) {
-        (Some(trouble), _) => Some(with_causes(&trouble)),
-        (None, []) => None,
-        (None, left_out) => Some(not_vouched_for(left_out)),
+    let complaint = match (kept.trouble, kept.left_out.as_slice(), kept.last_days) {
+        (Some(trouble), _, _) => Some(with_causes(&trouble)),
+        (None, [_, ..], _) => Some(not_vouched_for(&kept.left_out)),
+        (None, [], Some(end)) => Some(last_days(end)),
+        (None, [], None) => None,
     };
     Ok(Finding {
         key,
@@ -256,6 +257,14 @@ fn not_vouched_for(names: &[Name]) -> String {
         "the authority was made before {} was configured and may not vouch for it; make another one, which every mail program \
          has to be told again: mailsluice certs new",
         names.join(", ")
+    )
+}
+
+/// Then there is another one by itself, and whoever was not told of it refuses what listeners present.
+fn last_days(end: OffsetDateTime) -> String {
+    format!(
+        "the authority ends on {}; make another one in time and tell every mail program: mailsluice certs new",
+        end.date()
     )
 }
 

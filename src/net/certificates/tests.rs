@@ -154,6 +154,27 @@ fn a_name_that_the_authority_may_not_vouch_for_is_left_out_and_told() {
 }
 
 #[test]
+fn the_end_of_the_authority_is_told_half_a_year_before() {
+    let state = Scene::new();
+    let end = state
+        .folder
+        .authority(&usual(), now())
+        .unwrap()
+        .facts
+        .not_after;
+    let before = |days| {
+        let then = end - Duration::days(days);
+        generated(&state.folder, &usual(), then).unwrap().complaint
+    };
+    assert_eq!(before(181), None);
+    let told = before(179).unwrap();
+    assert!(
+        told.starts_with(&format!("the authority ends on {}", end.date())),
+        "{told}"
+    );
+}
+
+#[test]
 fn an_authority_that_has_expired_is_followed_by_another() {
     let state = Scene::new();
     let first = state.folder.authority(&usual(), now()).unwrap();

@@ -304,7 +304,7 @@ fn the_system_trusts_and_forgets_the_ca() {
     assert!(trusted.status.success(), "{}", text(&trusted.stderr));
     let told = text(&trusted.stdout);
     assert!(
-        told.contains("  update-ca-certificates\n") && told.ends_with("trusts the CA now\n"),
+        told.contains("  update-ca-certificates\n") && told.contains(": trusts the CA now\n"),
         "{told}"
     );
     assert!(is_trusted());
