@@ -5,6 +5,8 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::cli::count;
+
 /// What is known of the machine.
 pub(super) struct Machine {
     pub(super) system: System,
@@ -104,6 +106,18 @@ impl Machine {
             .filter(|_| scope.programs && self.has(NSS));
         let programs = programs.map(|folder| of_a_database(deed, file, folder));
         system.into_iter().chain(programs).collect()
+    }
+
+    /// What cannot be done for want of a program, and which.
+    pub(super) fn missing(&self, scope: Scope) -> Option<String> {
+        let wanted = scope.programs && !self.databases.is_empty() && !self.has(NSS);
+        wanted.then(|| {
+            format!(
+                "{} of Firefox, Thunderbird or the like are here, and nothing to tell them: install NSS's certutil \
+                 (libnss3-tools, nss-tools), or import the CA in their settings",
+                count(self.databases.len(), "profile")
+            )
+        })
     }
 
     fn of_the_system(&self, deed: Deed, ca: &Authority) -> Option<Step> {
@@ -420,6 +434,22 @@ mod tests {
             programs: false,
         };
         assert!(machine.steps(Deed::Trust, &ca(), only).is_empty());
+    }
+
+    #[test]
+    fn profiles_that_nothing_can_tell_are_told_to_the_person() {
+        let all = Scope {
+            system: true,
+            programs: true,
+        };
+        let missing = machine(System::Unix, &[DEBIAN]).missing(all).unwrap();
+        assert!(missing.starts_with("1 profile of ") && missing.contains("libnss3-tools"));
+        assert_eq!(machine(System::Unix, &[NSS]).missing(all), None);
+        let system = Scope {
+            programs: false,
+            ..all
+        };
+        assert_eq!(machine(System::Unix, &[]).missing(system), None);
     }
 
     #[test]

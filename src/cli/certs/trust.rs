@@ -29,7 +29,11 @@ pub(super) fn trust(context: &Context, arguments: &CertsTrustArguments) -> Resul
         file: folder.authority_file(),
         subject: ca.map_or_else(|| NAME.to_owned(), |ca| ca.facts.subject),
     };
-    let steps = Machine::here().steps(deed, &ca, scope(arguments.only));
+    let (machine, scope) = (Machine::here(), scope(arguments.only));
+    if let Some(missing) = machine.missing(scope) {
+        writeln!(io::stderr(), "{missing}")?;
+    }
+    let steps = machine.steps(deed, &ca, scope);
     if steps.is_empty() {
         return Err(CliError::NowhereToTrust { file: ca.file });
     }
