@@ -366,3 +366,33 @@ fn certificates_are_looked_at_again_by_a_reload() {
     service.wait_for("another certificate is presented from now on");
     assert!(names().contains("mail.firma.example"));
 }
+
+/// Whoever is killed, wherever that is: the others agree on one CA, and it is whole.
+#[test]
+fn processes_at_once_agree_on_one_ca_though_some_are_killed() {
+    let home = home();
+    let started: Vec<_> = (0..12)
+        .map(|_| {
+            home.command(&["certs", "export"])
+                .spawn()
+                .expect("it starts")
+        })
+        .collect();
+    let mut printed = Vec::new();
+    for (index, mut process) in started.into_iter().enumerate() {
+        if index % 2 == 0 {
+            process.kill().expect("it can be killed");
+        }
+        let output = process.wait_with_output().expect("it ends");
+        if output.status.success() {
+            printed.push(String::from_utf8(output.stdout).expect("UTF-8"));
+        } else {
+            assert_eq!(index % 2, 0, "it was not killed: {:?}", output.stderr);
+        }
+    }
+    assert!(printed.len() >= 6, "{}", printed.len());
+    let ca = home.read(&format!("{STATE}/certs/ca.pem"));
+    assert!(printed.iter().all(|pem| *pem == ca), "{printed:#?}");
+    assert_eq!(home.run(&["certs", "export"]).ok(), ca);
+    drop(home.start());
+}
