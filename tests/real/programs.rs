@@ -1,6 +1,7 @@
 //! Programs people use, as they use them: plain ports, a name and a password.
 
 mod desk;
+mod trust;
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::path::Path;
 use self::desk::{Desk, MESSAGE, OTHER, files, on_the_wire, text};
 use crate::client::imap::{Imap, arrived};
 use crate::client::{assert_same, sha256};
-use crate::fixture::{Account, Mailbox, Proxy, Target, Tls, servers, small_seeds};
+use crate::fixture::{Target, small_seeds};
 
 on_routes!(direct: Direct, implicit: Implicit; {
     curl_lists_fetches_and_sends,
@@ -47,51 +48,6 @@ fn curl_lists_fetches_and_sends(target: &Target) {
     assert!(by_imap.ends_with(MESSAGE.as_bytes()), "{}", text(&by_imap));
     let by_pop3 = curl(&[&format!("pop3://{}/1", target.pop3)]);
     assert_same(&by_pop3, &by_imap, "the same message by POP3");
-}
-
-#[test]
-fn curl_speaks_tls_to_the_proxy() {
-    for (tls, suffix, required) in [
-        (Tls::Implicit, "s", "-sS"),
-        (Tls::StartTls, "", "--ssl-reqd"),
-    ] {
-        let servers = servers();
-        let mailbox = Mailbox::new(servers);
-        mailbox.seed("", [MESSAGE.as_bytes()]);
-        let user = mailbox.user.as_str();
-        let proxy = Proxy::start_with_tls(tls, &[Account::implicit(user, servers)]);
-        let desk = Desk::new();
-        let login = format!("{user}:{}", proxy.password(user));
-        let ca_file = servers.ca_file.to_str().expect("UTF-8");
-        let curl = |arguments: &[&str]| {
-            let mut curl = desk.program("curl");
-            desk.run(
-                curl.args([
-                    "-sS", "-m", "60", required, "--cacert", ca_file, "-u", &login,
-                ])
-                .args(arguments),
-            )
-        };
-        let imap = format!(
-            "imap{suffix}://localhost:{}/INBOX;MAILINDEX=1",
-            proxy.imap.port()
-        );
-        assert_same(&curl(&[&imap]), MESSAGE.as_bytes(), &imap);
-        let pop3 = format!("pop3{suffix}://localhost:{}/1", proxy.pop3.port());
-        assert_same(&curl(&[&pop3]), MESSAGE.as_bytes(), &pop3);
-        let message = desk.message();
-        let message = message.to_str().expect("UTF-8");
-        let smtp = format!("smtp{suffix}://localhost:{}", proxy.smtp.port());
-        curl(&[
-            &smtp,
-            "--mail-from",
-            user,
-            "--mail-rcpt",
-            user,
-            "-T",
-            message,
-        ]);
-    }
 }
 
 fn the_three_python_libraries_send_and_fetch(target: &Target) {
