@@ -175,7 +175,9 @@ fn verdict(transcript: &Transcript) -> Verdict {
             Input::Deadline if upstream_spoke => {
                 return Verdict::Skipped("the time of a decision is not the client's");
             }
-            Input::Deadline | Input::Farewell(Farewell::Idle) => verdict = Verdict::WithAClock,
+            Input::Deadline | Input::Beat(_) | Input::Farewell(Farewell::Idle) => {
+                verdict = Verdict::WithAClock
+            }
             Input::Bytes(Leg::Upstream, _) => upstream_spoke = true,
             _ => {}
         }

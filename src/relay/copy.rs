@@ -16,6 +16,10 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+mod heart;
+
+pub(super) use self::heart::KeepAlive;
+use self::heart::{Due, Heart};
 use super::half::{Closing, Half};
 use super::registry::SessionRecord;
 use super::session::End;
@@ -47,6 +51,7 @@ pub(super) struct Copy<'a> {
     /// As it was told last.
     phase: &'static str,
     moved_at: Instant,
+    heart: Heart,
 }
 
 /// An upstream that outlives its client.
@@ -75,7 +80,14 @@ impl<'a> Copy<'a> {
             lingers: false,
             phase: "",
             moved_at: Instant::now(),
+            heart: Heart::new(KeepAlive::default()),
         }
+    }
+
+    /// With another way to keep idling legs alive.
+    pub(super) fn kept_alive(mut self, keep_alive: KeepAlive) -> Self {
+        self.heart = Heart::new(keep_alive);
+        self
     }
 
     /// Relays until either leg ends, both are silent for too long, or `drain` is cancelled and the watch finds a place
@@ -151,6 +163,7 @@ impl<'a> Copy<'a> {
 
     /// The record is behind a lock, and the phase seldom changes.
     fn tell_phase(&mut self) {
+        self.heart.feel(self.watch.pulse(), self.moved_at);
         let phase = self.watch.phase();
         if self.phase != phase {
             self.phase = phase;
@@ -366,17 +379,27 @@ impl<'a> Copy<'a> {
 
     /// When the session has to go, or its upstream to be told, if nothing moves until then.
     fn due(&self) -> Instant {
-        let patience = if self.end.is_some() {
+        let patience = self.moved_at + self.patience();
+        match self.heart.next() {
+            Some(beat) if self.end.is_none() => beat.min(patience),
+            _ => patience,
+        }
+    }
+
+    /// How long nothing may move.
+    fn patience(&self) -> Duration {
+        if self.end.is_some() {
             let closed = self.client.is_done() && self.upstream.is_done();
             if closed { LINGER_TIME } else { CLOSE_TIME }
         } else if self.waits_for_answers() || self.upstream.deaf.is_some() {
             ANSWER_TIME
         } else if self.stalled_leg().is_some() {
             STALL_TIME
+        } else if self.heart.is_idling() {
+            NEVER
         } else {
             idle_time(self.record.protocol)
-        };
-        self.moved_at + patience
+        }
     }
 
     /// Does what is due. True if the session has to go at once.
@@ -386,6 +409,10 @@ impl<'a> Copy<'a> {
         }
         if self.end.is_some() {
             return true;
+        }
+        if Instant::now() < self.moved_at + self.patience() {
+            self.beat(cx);
+            return false;
         }
         if self.upstream.deaf.is_some() {
             self.lost(cx, Leg::Upstream, &io::ErrorKind::TimedOut.into());
@@ -400,6 +427,20 @@ impl<'a> Copy<'a> {
             self.finish(Leg::Client, "idle for too long");
         }
         false
+    }
+
+    /// Keeps the legs of an idling client alive; one that has gone needs no more of it.
+    fn beat(&mut self, cx: &mut Context<'_>) {
+        match self.heart.due(Instant::now()) {
+            Due::Beat(beat) if !self.client.eof => {
+                self.flow.clear();
+                self.watch.beat(beat, &mut self.flow);
+                self.deliver(cx, &[]);
+                self.heart.feel(self.watch.pulse(), Instant::now());
+            }
+            Due::Lost => self.lost(cx, Leg::Upstream, &io::ErrorKind::TimedOut.into()),
+            Due::Beat(_) | Due::Nothing => {}
+        }
     }
 
     /// Whether it is the upstream's silence, and not the client's slowness, that passes the time.
@@ -455,6 +496,9 @@ const OWED_MAX: usize = 64 * 1024;
 
 /// How often a session takes from its legs, a megabyte at most, before the others of its thread have their turn.
 const MOVES_AT_ONCE: usize = 16;
+
+/// A client that idles is not logged out: keepalives find out whether it is still there.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A leg that takes no byte for this long has stalled (Dovecot waits as long).
 const STALL_TIME: Duration = Duration::from_secs(5 * 60);

@@ -12,8 +12,8 @@ use mailsluice::auth::oauth::Tokens;
 use mailsluice::auth::{Authenticator, add_chosen};
 use mailsluice::config::runtime::{
     Account, AccountAuth, Accounts, CertificateFiles, CertificateSettings, CertificateSource,
-    Config, Endpoint, KeySource, Limits, Listener, ListenerTls, LogSettings, SecretSource,
-    SignInSettings, StoreSettings, Trust, WarmSettings,
+    Config, Endpoint, IDLE_RENEWAL, KeySource, Limits, Listener, ListenerTls, LogSettings,
+    SecretSource, SignInSettings, StoreSettings, Trust, WarmSettings,
 };
 use mailsluice::net::{Acceptor, acceptor};
 use mailsluice::proto::dialogue::ClientTls;
@@ -203,6 +203,7 @@ fn account(house: &House, transcript: &Transcript, port: u16) -> Account {
     };
     Account {
         profile: None,
+        idle_renewal: IDLE_RENEWAL,
         address: ADDRESS.to_owned(),
         login_names: NAMES.map(str::to_lowercase).into(),
         provider: "custom".to_owned(),

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `commands.rs` | client → upstream: commands that would open a hole are replaced by one no server knows |
 //! | `responses.rs` | upstream → client: capability lists are filtered, referrals taken out |
+//! | `idle.rs` | IDLE, renewed upstream while the client stays in it |
 //! | `traces.rs` | what a client leaves behind upstream |
 //! | `words.rs` | the first words of a line that may not be complete |
 //!
@@ -16,6 +17,7 @@
 //! decision, and guessing it wrong would take mail for commands.
 
 mod commands;
+mod idle;
 mod responses;
 mod traces;
 mod words;
@@ -25,7 +27,7 @@ use std::sync::Arc;
 use self::commands::Commands;
 use self::responses::Responses;
 use crate::profile::Profile;
-use crate::proto::dialogue::{Breach, Ending, Established, Farewell, Remains, Watch};
+use crate::proto::dialogue::{Beat, Breach, Ending, Established, Farewell, Pulse, Remains, Watch};
 use crate::proto::flow::Flow;
 use crate::protocol::Leg;
 
@@ -79,6 +81,9 @@ impl Watch for ImapWatch {
             Leg::Client => self.commands.step(input, flow),
             Leg::Upstream => self.responses.step(input, &mut self.commands, flow),
         }?;
+        if self.responses.at_boundary() {
+            self.commands.idle.pay(flow);
+        }
         self.take_leave(flow);
         Ok(taken)
     }
@@ -118,6 +123,20 @@ impl Watch for ImapWatch {
             Farewell::Idle => "Autologout; idle for too long",
         };
         self.bye(words, flow);
+    }
+
+    fn pulse(&self) -> Pulse {
+        self.commands.idle.pulse()
+    }
+
+    fn beat(&mut self, beat: Beat, flow: &mut Flow) {
+        if !self.responses.at_boundary() {
+            return;
+        }
+        match beat {
+            Beat::StillHere => flow.say(Leg::Client, "* OK Still here\r\n"),
+            Beat::Renew => self.commands.idle.renew(flow),
+        }
     }
 
     fn keep_upstream(&mut self) {

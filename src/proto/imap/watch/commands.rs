@@ -3,6 +3,7 @@
 //! A refused command becomes `tag XREFUSED`, which no server knows: the upstream itself answers BAD, in the right order
 //! among the replies to what else is under way, and nothing has to be put between its responses.
 
+use super::idle::{Idle, Tagged};
 use super::traces::Traces;
 use super::words::Words;
 use super::{TAIL, tail};
@@ -27,6 +28,8 @@ pub(super) struct Commands {
     logout: Vec<u8>,
     /// Commands begun and not answered.
     unanswered: u64,
+    /// Whether the client waits for news, and how the upstream is kept at it.
+    pub(super) idle: Idle,
     /// What would stay behind if the client went now.
     pub(super) traces: Traces,
 }
@@ -72,6 +75,7 @@ impl Commands {
             said_logout: false,
             logout: Vec::new(),
             unanswered: 0,
+            idle: Idle::default(),
             traces: Traces::new(capabilities),
         }
     }
@@ -87,7 +91,7 @@ impl Commands {
         matches!(
             self.state,
             State::AwaitLiteral { .. } | State::AwaitIdle | State::Leaving
-        )
+        ) || self.idle.is_busy()
     }
 
     /// The tag of a LOGOUT whose turn to be answered here it is: everything before has its answer.
@@ -127,6 +131,7 @@ impl Commands {
         let mut at = 0;
         while let Some(unread) = input.get(at..).filter(|unread| !unread.is_empty()) {
             let taken = match self.state {
+                State::Start if self.idle.is_busy() => 0,
                 State::Start => self.start(at, unread, flow)?,
                 State::Line => self.line(at, unread, flow),
                 State::Literal { left } => self.literal(left, at, unread, flow),
@@ -156,9 +161,10 @@ impl Commands {
             }
             State::AwaitIdle => {
                 self.state = State::Start;
+                self.idle.begin(&self.tag);
                 true
             }
-            _ => true,
+            _ => !self.idle.on_continue(),
         }
     }
 
@@ -166,7 +172,20 @@ impl Commands {
     ///
     /// A command whose literal is missing cannot be `ok` as long as others are unanswered: then a client that uses its tags
     /// twice has had its earlier command answered, and the literal is still to come.
-    pub(super) fn on_tagged(&mut self, tag: &[u8], status: Status) {
+    pub(super) fn on_tagged(&mut self, tag: &[u8], status: Status, flow: &mut Flow) -> Tagged {
+        let whose = self.idle.on_tagged(tag, flow);
+        match whose {
+            Tagged::Ours => {}
+            Tagged::Passed => self.answered(tag, status),
+            Tagged::Renamed => {
+                let tag = self.idle.tag().to_vec();
+                self.answered(&tag, status);
+            }
+        }
+        whose
+    }
+
+    fn answered(&mut self, tag: &[u8], status: Status) {
         self.unanswered = self.unanswered.saturating_sub(1);
         if status == Status::Bad {
             // Servers count what they do not understand, and lose patience with whom they know.
@@ -221,6 +240,13 @@ impl Commands {
                 _ => {}
             }
             self.traces.on_command(name, next);
+        }
+        if self.idle.is_on() && self.idle.end() {
+            self.unanswered = self.unanswered.saturating_sub(1);
+            let done = tag.eq_ignore_ascii_case(b"DONE") && name.is_empty();
+            if let (true, Some(end)) = (done, end) {
+                return Ok(end + 1);
+            }
         }
         self.tag.clear();
         self.tag.extend_from_slice(tag);

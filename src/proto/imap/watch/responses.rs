@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::commands::Commands;
+use super::idle::Tagged;
 use super::words::Words;
 use super::{TAIL, tail};
 use crate::profile::{Profile, Shown};
@@ -162,33 +163,37 @@ impl Responses {
                 what: "a capability list or referral over 16 KiB",
             });
         }
-        let kind = self.tell(response.who, commands);
+        let (kind, said) = self.tell(response.who, commands, flow);
         if let (Some(edit), Some(end)) = (response.edit, end)
             && kind != Kind::Dropped
         {
             let taken = end + 1;
-            say_edited(
-                edit,
-                &self.profile.imap,
-                at,
-                unread.get(..taken).unwrap_or(unread),
-                flow,
-            );
+            let line = unread.get(..taken).unwrap_or(unread);
+            say_edited(edit, &self.profile.imap, said, at, line, flow);
             return Ok(taken);
         }
-        Ok(self.pass_line(kind, at, unread, flow))
+        let rest = unread.get(said..).unwrap_or_default();
+        Ok(said + self.pass_line(kind, at + said, rest, flow))
     }
 
-    /// Tells the other direction who spoke, and says how the line is passed.
-    fn tell(&mut self, who: Who<'_>, commands: &mut Commands) -> Kind {
+    /// Tells the other direction who spoke. How the line is passed, and how much of its start has been said already, in
+    /// other words.
+    fn tell(&mut self, who: Who<'_>, commands: &mut Commands, flow: &mut Flow) -> (Kind, usize) {
         match who {
-            Who::Data => return Kind::Data,
-            Who::Continue if !commands.on_continue() => return Kind::Dropped,
-            Who::Tagged(tag, status) => commands.on_tagged(tag, status),
+            Who::Data => return (Kind::Data, 0),
+            Who::Continue if !commands.on_continue() => return (Kind::Dropped, 0),
+            Who::Tagged(tag, status) => match commands.on_tagged(tag, status, flow) {
+                Tagged::Passed => {}
+                Tagged::Ours => return (Kind::Dropped, 0),
+                Tagged::Renamed => {
+                    flow.say(Leg::Client, commands.idle.tag().to_vec());
+                    return (Kind::Text, tag.len());
+                }
+            },
             Who::Bye => self.said_bye = true,
             Who::Continue | Who::Text => {}
         }
-        Kind::Text
+        (Kind::Text, 0)
     }
 
     fn pass_line(&mut self, kind: Kind, at: usize, unread: &[u8], flow: &mut Flow) -> usize {
@@ -295,12 +300,14 @@ fn status(word: &[u8]) -> Option<Status> {
 }
 
 /// Says `line` with its change, or passes it where nothing is to change.
-fn say_edited(edit: Edit, shown: &Shown, at: usize, line: &[u8], flow: &mut Flow) {
+///
+/// `said` octets of its start have been said already, before what changes.
+fn say_edited(edit: Edit, shown: &Shown, said: usize, at: usize, line: &[u8], flow: &mut Flow) {
     let edited = edited(edit, shown, line);
     if edited == line {
-        flow.pass(Leg::Client, at..at + line.len());
+        flow.pass(Leg::Client, at + said..at + line.len());
     } else {
-        flow.say(Leg::Client, edited);
+        flow.say(Leg::Client, edited.get(said..).unwrap_or_default().to_vec());
     }
 }
 
