@@ -9,6 +9,7 @@
 //! | `commands.rs` | client → upstream: commands that would open a hole are replaced by one no server knows |
 //! | `responses.rs` | upstream → client: capability lists are filtered, referrals taken out |
 //! | `idle.rs` | IDLE, renewed upstream while the client stays in it |
+//! | `ancient.rs` | IMAP2bis in today's words |
 //! | `traces.rs` | what a client leaves behind upstream |
 //! | `words.rs` | the first words of a line that may not be complete |
 //!
@@ -16,6 +17,7 @@
 //! the upstream says `+` or answers that command: whether the next bytes are a literal or a command is the upstream's
 //! decision, and guessing it wrong would take mail for commands.
 
+mod ancient;
 mod commands;
 mod idle;
 mod responses;
@@ -44,7 +46,7 @@ impl ImapWatch {
     /// A watch that begins at a line start on both legs.
     pub fn new(profile: Arc<Profile>, established: &Established) -> Self {
         Self {
-            commands: Commands::new(established.capabilities.as_deref()),
+            commands: Commands::new(&profile, established.capabilities.as_deref()),
             responses: Responses::new(profile),
             remains: None,
         }

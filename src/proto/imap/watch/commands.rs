@@ -3,10 +3,14 @@
 //! A refused command becomes `tag XREFUSED`, which no server knows: the upstream itself answers BAD, in the right order
 //! among the replies to what else is under way, and nothing has to be put between its responses.
 
+use std::collections::VecDeque;
+
+use super::ancient::{self, Translated};
 use super::idle::{Idle, Tagged};
 use super::traces::Traces;
 use super::words::Words;
 use super::{TAIL, tail};
+use crate::profile::{Profile, Quirk};
 use crate::proto::dialogue::{Breach, HOLD_MAX};
 use crate::proto::flow::Flow;
 use crate::proto::imap::codec::response::Status;
@@ -30,6 +34,10 @@ pub(super) struct Commands {
     unanswered: u64,
     /// Whether the client waits for news, and how the upstream is kept at it.
     pub(super) idle: Idle,
+    /// Whether the client may speak as programs did before IMAP4.
+    imap2bis: bool,
+    /// The tags of its FINDs that are not answered.
+    finds: VecDeque<Vec<u8>>,
     /// What would stay behind if the client went now.
     pub(super) traces: Traces,
 }
@@ -59,7 +67,7 @@ enum Kind {
 
 impl Commands {
     /// Begins between two commands. `capabilities` are the upstream's, if it named them.
-    pub(super) fn new(capabilities: Option<&[String]>) -> Self {
+    pub(super) fn new(profile: &Profile, capabilities: Option<&[String]>) -> Self {
         let takes_any = |list: &[String]| {
             list.iter().any(|c| {
                 c.eq_ignore_ascii_case("LITERAL+")
@@ -76,6 +84,8 @@ impl Commands {
             logout: Vec::new(),
             unanswered: 0,
             idle: Idle::default(),
+            imap2bis: profile.has(Quirk::Imap2bis),
+            finds: VecDeque::new(),
             traces: Traces::new(capabilities),
         }
     }
@@ -107,6 +117,11 @@ impl Commands {
         self.said_logout = true;
         self.unanswered += 1;
         self.state = State::Start;
+    }
+
+    /// Whether mailboxes are named to answer a FIND.
+    pub(super) fn is_finding(&self) -> bool {
+        !self.finds.is_empty()
     }
 
     /// Whether the client asked to end the session.
@@ -187,6 +202,7 @@ impl Commands {
 
     fn answered(&mut self, tag: &[u8], status: Status) {
         self.unanswered = self.unanswered.saturating_sub(1);
+        self.finds.retain(|find| find != tag);
         if status == Status::Bad {
             // Servers count what they do not understand, and lose patience with whom they know.
             self.traces.spoil();
@@ -248,6 +264,16 @@ impl Commands {
                 return Ok(end + 1);
             }
         }
+        if self.imap2bis && ancient::concerns(name) && self.finds.len() < FINDS_MAX {
+            let Some(end) = end else {
+                return Ok(0);
+            };
+            let rest = line.get(words.position()..).unwrap_or_default();
+            if let Some(translated) = ancient::translate(name, rest) {
+                self.say_translated(tag, translated, flow);
+                return Ok(end + 1);
+            }
+        }
         self.tag.clear();
         self.tag.extend_from_slice(tag);
         self.kind = kind(name);
@@ -259,6 +285,16 @@ impl Commands {
         }
         self.state = State::Line;
         Ok(self.line(at, unread, flow))
+    }
+
+    fn say_translated(&mut self, tag: &[u8], translated: Translated, flow: &mut Flow) {
+        self.tag = tag.to_vec();
+        self.unanswered += 1;
+        if translated.finds {
+            self.finds.push_back(tag.to_vec());
+        }
+        let line = [tag, b" ", &translated.command, b"\r\n"].concat();
+        flow.say(Leg::Upstream, line);
     }
 
     /// LOGOUT, which is answered here. `taken` is its line.
@@ -353,6 +389,9 @@ fn kind(name: &[u8]) -> Kind {
         Kind::Passed
     }
 }
+
+/// FINDs that may be unanswered; programs of that time said one after the other. Those beyond are refused upstream.
+const FINDS_MAX: usize = 16;
 
 /// The commands behind the capabilities that are hidden, and those of a state that is over.
 const REFUSED: [&[u8]; 10] = [

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::ancient;
 use super::commands::Commands;
 use super::idle::Tagged;
 use super::words::Words;
@@ -147,6 +148,17 @@ impl Responses {
         let end = memchr::memchr(b'\n', window);
         let line = window.get(..end.unwrap_or(window.len())).unwrap_or(window);
         let incomplete = window.len() < HOLD_MAX;
+        if commands.is_finding() {
+            match (end, ancient::mailbox_name(line)) {
+                (None, _) if incomplete => return Ok(0),
+                (Some(_), Some(name)) => {
+                    flow.say(Leg::Client, "* MAILBOX ");
+                    let rest = unread.get(name..).unwrap_or_default();
+                    return Ok(name + self.pass_line(Kind::Data, at + name, rest, flow));
+                }
+                _ => {}
+            }
+        }
         let Some(response) = first_words(Words::new(line, end.is_some())) else {
             if incomplete {
                 return Ok(0);
