@@ -41,7 +41,7 @@
 //!    [`auth::oauth::Tokens`] renews it in the background.
 //! 4. `relay::warm` may have a session of the same account, server and credential that another client has left. Else
 //!    `relay::connect` dials, proves the host's name by TLS, and a [`proto::dialogue::Upstream`] authenticates, without
-//!    asking what is known from an earlier login (`relay::profiles`). A token that is refused is renewed once, and tried
+//!    asking what is known from an earlier login (`relay::abilities`). A token that is refused is renewed once, and tried
 //!    once more, without a word to the client.
 //! 5. The client is told, with the upstream's capabilities less what may not pass.
 //! 6. A [`proto::dialogue::Watch`] stands between the legs while `relay::copy` moves bytes, until either ends.
@@ -122,6 +122,7 @@ pub mod bridge;
 pub mod cli;
 pub mod config;
 pub mod net;
+pub mod profile;
 pub mod proto;
 pub mod protocol;
 pub mod relay;

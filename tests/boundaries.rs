@@ -22,6 +22,7 @@ struct Room {
 const HOUSE: &[Room] = &[
     room("secret", &[]),
     room("protocol", &[]),
+    room("profile", &[&["protocol"]]),
     room("proto", &[LEAVES]),
     room("config", &[LEAVES]),
     // Of these three, only `auth` knows another: it keeps local passwords in the store. Net and auth say in proto's
@@ -35,7 +36,7 @@ const HOUSE: &[Room] = &[
     room("cli", &[LEAVES, MEANING, GROUND, SESSIONS, &["web"]]),
 ];
 
-const LEAVES: &[&str] = &["secret", "protocol"];
+const LEAVES: &[&str] = &["secret", "protocol", "profile"];
 const MEANING: &[&str] = &["proto", "config"];
 const GROUND: &[&str] = &["net", "auth", "store"];
 const SESSIONS: &[&str] = &["relay", "bridge"];

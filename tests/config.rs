@@ -361,6 +361,8 @@ fn the_example_shows_every_key_there_is() {
         "[issuer.own]",
         "[issuer.own]\nscopes = {K}",
         "[[account]]\noauth = {K}",
+        "[profile.own]",
+        "[profile.own]\nimap = {K}",
     ];
     let mut keys = BTreeSet::new();
     for table in tables {
@@ -384,6 +386,7 @@ fn the_example_shows_every_key_there_is() {
             format!("[{key}]"),
             format!("[account.{key}]"),
             format!("[{key}.microsoft]"),
+            format!("[{key}.kiosk]"),
         ];
         assert!(
             written.iter().any(|w| example.contains(w)),

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 
 use mailsluice::config::runtime::{KeySource, StoreSettings};
 use mailsluice::secret::Secret;
-use mailsluice::store::{PasswordKind, Store, StoreError};
+use mailsluice::store::{NewPassword, PasswordKind, Store, StoreError};
 
 const ACCOUNT: &str = "anna@example.org";
 const CANARY: &str = "canary-0b7e-secret";
@@ -69,11 +69,13 @@ fn settings(state: &Path) -> StoreSettings {
 }
 
 async fn add(store: &Store, name: &str) -> Result<(), StoreError> {
-    let verifier = Secret::from(CANARY);
-    let kind = PasswordKind::Generated;
-    store
-        .add_local_password(ACCOUNT, name, kind, &verifier)
-        .await
+    let new = NewPassword {
+        name: name.to_owned(),
+        kind: PasswordKind::Generated,
+        verifier: Secret::from(CANARY),
+        profile: None,
+    };
+    store.add_local_password(ACCOUNT, &new).await
 }
 
 async fn names(store: &Store) -> Vec<String> {

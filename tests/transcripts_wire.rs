@@ -160,7 +160,10 @@ fn verdict(transcript: &Transcript) -> Verdict {
     if transcript.settings.credential == Credential::Bearer {
         return Verdict::Skipped("an access token needs an issuer");
     }
-    if transcript.settings.assumed.is_some() {
+    if transcript.settings.recoverable {
+        return Verdict::Skipped("a challenge is random");
+    }
+    if !transcript.settings.promised.is_empty() || transcript.settings.assumed.is_some() {
         return Verdict::Skipped("no earlier login was there");
     }
     let inputs = transcript.turns.iter().flat_map(|turn| &turn.inputs);

@@ -34,7 +34,7 @@ fn local_password(criterion: &mut Criterion) {
         let check = async || {
             let attempt = LoginAttempt {
                 name: address.to_owned(),
-                password: password.clone(),
+                proof: password.clone().into(),
                 mechanism: "LOGIN",
             };
             let granted = authenticator
@@ -86,6 +86,7 @@ fn config(folder: &Path) -> Config {
     // A secret that others could read is refused.
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).expect("0600");
     let account = |address: &str| Account {
+        profile: None,
         address: address.to_owned(),
         login_names: [address.to_owned()].into(),
         provider: "custom".to_owned(),
@@ -94,6 +95,7 @@ fn config(folder: &Path) -> Config {
     };
     let accounts = [WITH_GENERATED, WITH_CHOSEN, WITH_BOTH].map(account);
     Config {
+        profiles: std::collections::HashMap::new(),
         listeners: Vec::new(),
         accounts: Accounts::new(accounts.into()),
         store: StoreSettings {

@@ -2,9 +2,12 @@
 //!
 //! Nothing here depends on time or chance, so two runs execute the same instructions in mailsluice.
 
+use std::sync::{Arc, LazyLock};
+
+use mailsluice::profile::Profile;
 use mailsluice::proto::dialogue::{
     ClientTls, Credential, Established, Login, LoginAction, LoginInput, LoginSettings,
-    UpstreamAction, UpstreamInput, UpstreamSettings, Watch,
+    UpstreamAction, UpstreamInput, UpstreamSettings, Watch, Welcome,
 };
 use mailsluice::proto::flow::{Flow, Piece};
 use mailsluice::proto::{login, upstream, watch};
@@ -81,11 +84,7 @@ fn script(protocol: Protocol) -> Script {
 
 /// Logs in and hands over to the watch, which has seen nothing yet.
 pub(crate) fn log_in(protocol: Protocol) -> Result<Box<dyn Watch>, ScriptError> {
-    let settings = LoginSettings {
-        host: "sluice.test".to_owned(),
-        tls: ClientTls::Off,
-        max_message_size: 0,
-    };
+    let settings = settings(protocol);
     let script = script(protocol);
     let mut client = login(protocol, settings.clone());
     let mut actions = Vec::new();
@@ -101,7 +100,22 @@ pub(crate) fn log_in(protocol: Protocol) -> Result<Box<dyn Watch>, ScriptError> 
     }
     let established = authenticate(protocol, script.upstream)?;
     accept(protocol, &mut *client, &established, &mut actions)?;
-    Ok(watch(protocol, &settings, &established))
+    Ok(watch(
+        protocol,
+        &settings,
+        Arc::clone(&settings.offer.profile),
+        &established,
+    ))
+}
+
+/// As a session gets them: what a listener offers is computed when it is opened, and not for each login.
+fn settings(protocol: Protocol) -> LoginSettings {
+    static OF_EACH: LazyLock<[LoginSettings; 3]> = LazyLock::new(|| {
+        Protocol::ALL.map(|it| LoginSettings::usual(it, "sluice.test", ClientTls::Off))
+    });
+    let index = Protocol::ALL.iter().position(|it| *it == protocol);
+    let settings = index.and_then(|index| OF_EACH.get(index)).cloned();
+    settings.unwrap_or_else(|| LoginSettings::usual(protocol, "sluice.test", ClientTls::Off))
 }
 
 /// The upstream dialogue from the greeting to "authenticated".
@@ -134,7 +148,12 @@ fn accept(
     established: &Established,
     actions: &mut Vec<LoginAction>,
 ) -> Result<(), ScriptError> {
-    client.step(LoginInput::Accepted(established), actions);
+    let welcome = Welcome {
+        established,
+        profile: &Profile::default(),
+        server_final: None,
+    };
+    client.step(LoginInput::Accepted(welcome), actions);
     match actions.last() {
         Some(LoginAction::HandOver { leftover }) if leftover.is_empty() => Ok(()),
         _ => Err(ScriptError::Login(protocol)),

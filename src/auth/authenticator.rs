@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{hmac, rand};
 use tokio::time::Instant;
 
 use super::local_check::LocalCheck;
@@ -16,11 +16,12 @@ use super::throttle::Guess;
 use crate::config::Found;
 use crate::config::oauth::Grant;
 use crate::config::runtime::{Account, AccountAuth, Config, Pin, SecretSource};
-use crate::proto::dialogue::{Credential, LoginAttempt};
+use crate::proto::dialogue::{Credential, LoginAttempt, Proof};
 use crate::proto::refusal::Refusal;
+use crate::proto::sasl::Challenges;
 use crate::protocol::Protocol;
 use crate::secret::Secret;
-use crate::store::{LocalPassword, Store};
+use crate::store::{Challengeable, Store, StoreError};
 
 /// Decides on login attempts. One for the whole service; configuration comes in with each attempt.
 pub struct Authenticator {
@@ -29,6 +30,8 @@ pub struct Authenticator {
     secrets: Secrets,
     rejections: Rejections,
     tokens: Tokens,
+    /// The salts of SCRAM follow from it.
+    salt_key: Secret,
 }
 
 /// A login attempt that may go on, and with what.
@@ -38,12 +41,23 @@ pub struct Granted {
     pub account: Arc<Account>,
     /// What the upstream takes.
     pub credential: Credential,
-    /// The name of the local password that was used; `None` under pass-through.
-    pub password_name: Option<String>,
+    /// Which local password was used; `None` under pass-through.
+    pub local: Option<UsedPassword>,
     /// Whether the credential is the client's own.
     pub passthrough: bool,
     /// To be given back with the upstream's decision.
     pub receipt: Receipt,
+}
+
+/// The local password of a login.
+#[derive(Clone, Debug)]
+pub struct UsedPassword {
+    /// What its owner calls it.
+    pub name: String,
+    /// The profile it is bound to.
+    pub profile: Option<String>,
+    /// What SCRAM is to be answered: our own proof.
+    pub server_final: Option<String>,
 }
 
 /// What the upstream's decision on a credential counts for: which secret, or whose guess.
@@ -94,6 +108,11 @@ impl Authenticator {
             secrets: Secrets::new(store.clone()),
             rejections: Rejections::default(),
             tokens,
+            salt_key: Secret::new(
+                hmac::sign(store.verifier_key(), b"scram salts")
+                    .as_ref()
+                    .to_vec(),
+            ),
             store,
         }
     }
@@ -114,7 +133,7 @@ impl Authenticator {
             Found::Account(account) => (account, true),
             Found::ProtocolOff(account) => (account, false),
             Found::Unknown => {
-                let nobody = self.local.of_nobody(&attempt.name, peer, &attempt.password);
+                let nobody = self.local.of_nobody(&attempt.name, peer, attempt.proof);
                 return Err(nobody.await);
             }
         };
@@ -124,18 +143,20 @@ impl Authenticator {
             }
             return self.pass_through(account, protocol, peer, attempt).await;
         }
-        let proof = self
-            .local
-            .of_account(&account.address, peer, &attempt.password);
-        let used = proof.await?;
+        let proof = self.local.of_account(&account.address, peer, attempt.proof);
+        let known = proof.await?;
+        let used = UsedPassword {
+            name: known.password.name,
+            profile: known.password.profile,
+            server_final: known.server_final,
+        };
         if !on {
             return Err(refusals::protocol_off(protocol));
         }
         match account.auth.clone() {
             AccountAuth::Password(source) => self.grant(account, &source, protocol, used).await,
             AccountAuth::OAuth(grant) => {
-                self.grant_token(account, grant, protocol, Some(used.name))
-                    .await
+                self.grant_token(account, grant, protocol, Some(used)).await
             }
             AccountAuth::Passthrough => Err(refusals::protocol_off(protocol)),
         }
@@ -159,6 +180,19 @@ impl Authenticator {
         let password = secret.map_err(|error| refusals::no_secret(&account.address, &error))?;
         let user = upstream_user(account, protocol);
         Ok(Some(Credential::Password { user, password }))
+    }
+
+    /// Who can log in without sending the password.
+    pub async fn challengeable(&self) -> Result<Arc<Challengeable>, StoreError> {
+        self.store.challengeable().await
+    }
+
+    /// What a session's challenges are made from: random, and never the same, while the salts of SCRAM stay. `None` where
+    /// the system has no randomness.
+    pub fn challenges(&self) -> Option<Challenges> {
+        let mut seed = vec![0; 32];
+        rand::fill(&mut seed).ok()?;
+        Some(Challenges::new(Secret::new(seed), self.salt_key.clone()))
     }
 
     /// The upstream took the credential that came with `receipt`.
@@ -192,9 +226,8 @@ impl Authenticator {
         let Judged::Token(grant, protocol, refused) = granted.receipt.0.clone() else {
             return Ok(granted);
         };
-        let name = granted.password_name.clone();
         let renewed = self
-            .grant_token(granted.account, grant, protocol, name)
+            .grant_token(granted.account, grant, protocol, granted.local)
             .await?;
         match renewed.receipt.0 {
             Judged::Token(_, _, generation) if generation == refused => {
@@ -214,7 +247,7 @@ impl Authenticator {
         account: Arc<Account>,
         source: &SecretSource,
         protocol: Protocol,
-        used: LocalPassword,
+        used: UsedPassword,
     ) -> Result<Granted, Refusal> {
         let target = Target {
             user: upstream_user(&account, protocol),
@@ -236,7 +269,7 @@ impl Authenticator {
                 user: target.user.clone(),
                 password,
             },
-            password_name: Some(used.name),
+            local: Some(used),
             passthrough: false,
             receipt: Receipt(Judged::Secret(target, fingerprint)),
             account,
@@ -248,12 +281,12 @@ impl Authenticator {
         account: Arc<Account>,
         grant: Arc<Grant>,
         protocol: Protocol,
-        password_name: Option<String>,
+        local: Option<UsedPassword>,
     ) -> Result<Granted, Refusal> {
         let (credential, generation) = self.bearer(&account, &grant, protocol).await?;
         Ok(Granted {
             credential,
-            password_name,
+            local,
             passthrough: false,
             receipt: Receipt(Judged::Token(grant, protocol, generation)),
             account,
@@ -288,16 +321,17 @@ impl Authenticator {
         attempt: LoginAttempt,
     ) -> Result<Granted, Refusal> {
         let address = &account.address;
-        let guess = self
-            .local
-            .of_pass_through(address, peer, &attempt.password)
-            .await?;
+        // What was not sent cannot be sent on.
+        let Proof::Password(password) = attempt.proof else {
+            return Err(self.local.of_nobody(address, peer, attempt.proof).await);
+        };
+        let guess = self.local.of_pass_through(address, peer, &password).await?;
         Ok(Granted {
             credential: Credential::Password {
                 user: upstream_user(&account, protocol),
-                password: attempt.password,
+                password,
             },
-            password_name: None,
+            local: None,
             passthrough: true,
             receipt: Receipt(Judged::Guess(guess)),
             account,

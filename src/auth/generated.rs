@@ -43,6 +43,20 @@ pub(super) fn canonical(typed: &Secret) -> Option<Secret> {
     (plain.len() == LENGTH).then(|| Secret::new(std::mem::take(&mut *plain)))
 }
 
+/// The ways in which a client may have been given `password`, where it sends only a digest of what it was given: with
+/// dashes or without, in small letters or in capitals. One that we did not make has only one way.
+pub(super) fn spellings(password: &Secret) -> Vec<Secret> {
+    let Some(plain) = canonical(password) else {
+        return vec![password.clone()];
+    };
+    let groups: Vec<&[u8]> = plain.expose().chunks(GROUP).collect();
+    let dashed = Secret::new(groups.join(&b'-'));
+    let capitals = |it: &Secret| Secret::new(it.expose().to_ascii_uppercase());
+    let loud = [capitals(&plain), capitals(&dashed)];
+    // As it was shown comes first: that is what most people copy.
+    [dashed, plain].into_iter().chain(loud).collect()
+}
+
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// 26 characters of 5 bits: the fewest with at least 128 bits.

@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep_until};
 use super::error::PasswordError;
 use super::refusals;
 use super::throttle::{Guess, Throttle};
-use super::verifier::{Proven, Tags};
+use super::verifier::{Challenged, Proven, Tags};
+use crate::proto::dialogue::Proof;
 use crate::proto::refusal::Refusal;
 use crate::secret::Secret;
 use crate::store::{LocalPassword, Store};
@@ -20,6 +21,13 @@ pub(super) struct LocalCheck {
     proven: Proven,
 }
 
+/// A client that has shown that it knows a local password.
+pub(super) struct Known {
+    pub(super) password: LocalPassword,
+    /// What SCRAM is to be answered.
+    pub(super) server_final: Option<String>,
+}
+
 impl LocalCheck {
     pub(super) fn new(store: Store) -> Self {
         Self {
@@ -29,21 +37,19 @@ impl LocalCheck {
         }
     }
 
-    /// Whether `password` is a local password of `account`, and which.
+    /// Whether `proof` is of a local password of `account`, and of which.
     pub(super) async fn of_account(
         &self,
         account: &str,
         peer: IpAddr,
-        password: &Secret,
-    ) -> Result<LocalPassword, Refusal> {
-        self.prove(account, account, peer, password).await
+        proof: Proof,
+    ) -> Result<Known, Refusal> {
+        self.prove(account, account, peer, proof).await
     }
 
     /// For a name that leads nowhere: costs and says what a wrong password does.
-    pub(super) async fn of_nobody(&self, name: &str, peer: IpAddr, password: &Secret) -> Refusal {
-        let proof = self
-            .prove(&name.to_lowercase(), NOBODY, peer, password)
-            .await;
+    pub(super) async fn of_nobody(&self, name: &str, peer: IpAddr, proof: Proof) -> Refusal {
+        let proof = self.prove(&name.to_lowercase(), NOBODY, peer, proof).await;
         proof.err().unwrap_or_else(refusals::wrong_password)
     }
 
@@ -70,22 +76,28 @@ impl LocalCheck {
         self.throttle.accepted(guess, Instant::now());
     }
 
-    /// The local password among those of `account` that `password` is. `name` is whom the guess is counted for.
+    /// The local password among those of `account` that `proof` is of. `name` is whom the guess is counted for.
     async fn prove(
         &self,
         name: &str,
         account: &str,
         peer: IpAddr,
-        password: &Secret,
-    ) -> Result<LocalPassword, Refusal> {
-        let tags = Tags::new(self.store.verifier_key(), name, password);
-        let guess = self.throttle.guess(peer, name, tags.canonical.as_ref());
+        proof: Proof,
+    ) -> Result<Known, Refusal> {
+        // A digest is another one each time: the same wrong password sent again counts again.
+        let unsent = Secret::from("");
+        let sent = proof.password().cloned().unwrap_or(unsent);
+        let tags = Tags::new(self.store.verifier_key(), name, &sent);
+        let guess = match &proof {
+            Proof::Password(_) => self.throttle.guess(peer, name, tags.canonical.as_ref()),
+            Proof::Digest(_) | Proof::Scram(_) => self.throttle.unlike_any(peer, name),
+        };
         let began = self.await_slot(guess).await?;
-        match self.matching(account, &tags, password).await {
-            Ok(Some(used)) => {
+        match self.matching(account, &tags, proof).await {
+            Ok(Some(known)) => {
                 self.throttle.accepted(guess, Instant::now());
-                self.note_use(&used);
-                Ok(used)
+                self.note_use(&known.password);
+                Ok(known)
             }
             Ok(None) => {
                 sleep_until(began + FAILURE_ANSWER).await;
@@ -110,10 +122,26 @@ impl LocalCheck {
         &self,
         account: &str,
         tags: &Tags,
-        password: &Secret,
-    ) -> Result<Option<LocalPassword>, PasswordError> {
+        proof: Proof,
+    ) -> Result<Option<Known>, PasswordError> {
         let all = self.store.present_local_passwords(account).await?;
-        Ok(self.proven.find(&all, tags, password).await?.cloned())
+        let challenged = match proof {
+            Proof::Password(sent) => {
+                let key = self.store.verifier_key();
+                let found = self.proven.find(key, &all, tags, &sent).await?;
+                return Ok(found.cloned().map(|password| Known {
+                    password,
+                    server_final: None,
+                }));
+            }
+            Proof::Digest(digest) => Challenged::Digest(digest),
+            Proof::Scram(proof) => Challenged::Scram(proof),
+        };
+        let found = Proven::challenged(&all, challenged).await?;
+        Ok(found.map(|(password, server_final)| Known {
+            password,
+            server_final,
+        }))
     }
 
     /// Beside the login: the client does not wait for a disk, and a full one does not keep it out.

@@ -3,37 +3,80 @@
 use super::error::PasswordError;
 use super::{generated, verifier};
 use crate::secret::Secret;
-use crate::store::{PasswordKind, Store};
+use crate::store::{NewPassword, PasswordKind, Store};
 
-/// Makes a local password for `account` under `name` and returns it in the form that is shown, once.
+/// How a local password is made.
+#[derive(Clone, Debug, Default)]
+pub struct Making {
+    /// What its owner calls it.
+    pub name: String,
+    /// Whether it can be recovered: CRAM-MD5, SCRAM-SHA-256 and APOP do not send it, so that what they send can only be
+    /// compared with the password itself. Whoever has database and key then has the password.
+    pub recoverable: bool,
+    /// The profile of the client that will use it.
+    pub profile: Option<String>,
+}
+
+impl From<&str> for Making {
+    fn from(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
+/// Makes a local password for `account` and returns it in the form that is shown, once.
 ///
 /// It is on the disk when this returns, and a running service takes it from the next login on.
 pub async fn add_generated(
     store: &Store,
     account: &str,
-    name: &str,
+    making: impl Into<Making>,
 ) -> Result<Secret, PasswordError> {
-    let account = account.to_lowercase();
+    let (account, making) = (account.to_lowercase(), making.into());
     let shown = generated::generate()?;
-    let verifier = verifier::of_generated(store.verifier_key(), &account, &shown)?;
-    store
-        .add_local_password(&account, name, PasswordKind::Generated, &verifier)
-        .await?;
+    let (kind, verifier) = if making.recoverable {
+        (PasswordKind::Recoverable, shown.clone())
+    } else {
+        let verifier = verifier::of_generated(store.verifier_key(), &account, &shown)?;
+        (PasswordKind::Generated, verifier)
+    };
+    add(store, &account, making, kind, verifier).await?;
     Ok(shown)
 }
 
-/// Takes `password` as a local password of `account` under `name`.
+/// Takes `password` as a local password of `account`.
 pub async fn add_chosen(
     store: &Store,
     account: &str,
-    name: &str,
+    making: impl Into<Making>,
     password: Secret,
 ) -> Result<(), PasswordError> {
+    let making = making.into();
     check_chosen(&password)?;
-    let verifier = verifier::of_chosen(password).await?;
-    store
-        .add_local_password(account, name, PasswordKind::Chosen, &verifier)
-        .await?;
+    let (kind, verifier) = if making.recoverable {
+        (PasswordKind::Recoverable, password)
+    } else {
+        (PasswordKind::Chosen, verifier::of_chosen(password).await?)
+    };
+    add(store, account, making, kind, verifier).await
+}
+
+async fn add(
+    store: &Store,
+    account: &str,
+    making: Making,
+    kind: PasswordKind,
+    verifier: Secret,
+) -> Result<(), PasswordError> {
+    let new = NewPassword {
+        name: making.name,
+        kind,
+        verifier,
+        profile: making.profile,
+    };
+    store.add_local_password(account, &new).await?;
     Ok(())
 }
 

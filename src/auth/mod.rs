@@ -29,7 +29,7 @@ mod verifier;
 
 pub use self::authenticator::{Authenticator, Granted, Identity, Receipt};
 pub use self::error::{PasswordError, SecretError};
-pub use self::local_passwords::{add_chosen, add_generated};
+pub use self::local_passwords::{Making, add_chosen, add_generated};
 pub use self::source::ask;
 
 #[cfg(test)]

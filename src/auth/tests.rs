@@ -15,7 +15,7 @@ use crate::config::runtime::{
     Account, AccountAuth, Accounts, Config, Endpoint, KeySource, Limits, LogSettings, SecretSource,
     SignInSettings, StoreSettings, Trust, WarmSettings,
 };
-use crate::proto::dialogue::{Credential, LoginAttempt};
+use crate::proto::dialogue::{Credential, LoginAttempt, Proof};
 use crate::proto::refusal::{Cause, Refusal};
 use crate::protocol::{Protocol, TlsMode};
 use crate::secret::Secret;
@@ -93,7 +93,7 @@ impl House {
     ) -> Result<Granted, Refusal> {
         let attempt = LoginAttempt {
             name: name.to_owned(),
-            password: password.clone(),
+            proof: Proof::Password(password.clone()),
             mechanism: "LOGIN",
         };
         self.authenticator
@@ -116,6 +116,7 @@ pub(super) fn config(state_dir: PathBuf, auth: AccountAuth) -> Config {
         user: "anna@x.org".into(),
     };
     let account = Account {
+        profile: None,
         address: "anna@x.org".into(),
         login_names: Vec::new(),
         provider: "custom".into(),
@@ -127,6 +128,7 @@ pub(super) fn config(state_dir: PathBuf, auth: AccountAuth) -> Config {
         .into(),
     };
     Config {
+        profiles: Default::default(),
         listeners: Vec::new(),
         accounts: Accounts {
             all: vec![Arc::new(account)],
@@ -177,7 +179,7 @@ async fn the_local_password_is_exchanged_for_the_providers() {
     let house = House::stored().await;
     let granted = house.login("Anna@X.org", &house.local).await.unwrap();
     assert_eq!(password_of(&granted), CANARY.as_bytes());
-    assert_eq!(granted.password_name.as_deref(), Some("laptop"));
+    assert_eq!(granted.local.as_ref().map(|it| &*it.name), Some("laptop"));
     assert!(!granted.passthrough);
     let shown = format!("{granted:?}");
     assert!(!shown.contains(CANARY), "{shown}");
@@ -262,7 +264,7 @@ async fn another_process_adds_and_revokes_and_it_counts_at_once() {
     let other = Store::open(&house.config.store).await.unwrap();
     let added = add_generated(&other, "anna@x.org", "phone").await.unwrap();
     let granted = house.login("anna@x.org", &added).await.unwrap();
-    assert_eq!(granted.password_name.as_deref(), Some("phone"));
+    assert_eq!(granted.local.as_ref().map(|it| &*it.name), Some("phone"));
     assert!(
         other
             .revoke_local_password("anna@x.org", "phone")
@@ -286,7 +288,7 @@ async fn a_chosen_password_logs_in_and_its_name_is_taken() {
         .unwrap();
     for _ in 0..3 {
         let granted = house.login("anna@x.org", &chosen).await.unwrap();
-        assert_eq!(granted.password_name.as_deref(), Some("printer"));
+        assert_eq!(granted.local.as_ref().map(|it| &*it.name), Some("printer"));
     }
     let again = add_generated(&house.store, "anna@x.org", "printer").await;
     assert!(matches!(
@@ -369,7 +371,7 @@ async fn pass_through_sends_the_clients_own_password_and_counts_its_failures() {
         .login("anna@x.org", &Secret::from(CANARY))
         .await
         .unwrap();
-    assert!(granted.passthrough && granted.password_name.is_none());
+    assert!(granted.passthrough && granted.local.is_none());
     assert_eq!(password_of(&granted), CANARY.as_bytes());
     house.authenticator.accepted(&granted.receipt);
     assert_eq!(house.cause("anna@x.org", "").await, Cause::WrongPassword);

@@ -25,6 +25,7 @@ use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub(super) struct Throttle {
     table: Mutex<Table>,
     /// Names become numbers, so that an entry's size does not depend on what a peer sends.
     hasher: RandomState,
+    /// Counts the attempts that cannot be compared.
+    unlike: AtomicU64,
 }
 
 /// One attempt: who tries which password where. Equal guesses have equal values.
@@ -55,6 +58,7 @@ impl Throttle {
         Self {
             table: Mutex::default(),
             hasher: RandomState::new(),
+            unlike: AtomicU64::new(0),
         }
     }
 
@@ -65,6 +69,12 @@ impl Throttle {
             account: self.hasher.hash_one(account),
             password: self.hasher.hash_one(password),
         }
+    }
+
+    /// Names an attempt that shows nothing by which the same one could be known again.
+    pub(super) fn unlike_any(&self, peer: IpAddr, account: &str) -> Guess {
+        let number = self.unlike.fetch_add(1, Ordering::Relaxed);
+        self.guess(peer, account, &number.to_be_bytes())
     }
 
     /// Charges the attempt and reserves its slot: the check may begin at the returned time.

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | generated | HMAC-SHA256 of its canonical form, under a key derived from the store's | one HMAC |
 //! | chosen | argon2id with a salt of its own | one argon2id after a start, then one HMAC |
+//! | recoverable | the password itself, encrypted as every row | one HMAC; CRAM-MD5 and APOP some MD5, SCRAM some milliseconds |
 //!
 //! A generated password has 130 bits: nobody finds it from its hash, so a slow hash would only cost time. A chosen one
 //! may be weak, so whoever has both database and key still has to pay argon2id for each guess. Once it has been proven,
@@ -19,6 +20,7 @@ use zeroize::Zeroizing;
 
 use super::error::PasswordError;
 use super::generated;
+use crate::proto::sasl;
 use crate::secret::Secret;
 use crate::store::{LocalPassword, PasswordKind};
 
@@ -69,6 +71,23 @@ pub(super) async fn of_chosen(password: Secret) -> Result<Secret, PasswordError>
     Ok(Secret::new(verifier))
 }
 
+/// What shows that a client knows a password which it did not send.
+#[derive(Debug)]
+pub(super) enum Challenged {
+    Digest(sasl::Digested),
+    Scram(sasl::ScramProof),
+}
+
+impl Challenged {
+    /// `Some` if this was made with `password`; SCRAM has something to answer then.
+    fn answer(&self, password: &Secret) -> Option<Option<String>> {
+        match self {
+            Self::Digest(digest) => digest.is_of(password).then_some(None),
+            Self::Scram(proof) => proof.verify(password).map(Some),
+        }
+    }
+}
+
 /// Chosen passwords proven since the start: the local password's id → the HMAC of what proved it.
 #[derive(Default)]
 pub(super) struct Proven(Mutex<HashMap<String, hmac::Tag>>);
@@ -78,13 +97,14 @@ impl Proven {
     /// must not pay for another that happens to stand before it.
     pub(super) async fn find<'a>(
         &self,
+        key: &hmac::Key,
         all: &'a [LocalPassword],
         tags: &Tags,
         password: &Secret,
     ) -> Result<Option<&'a LocalPassword>, PasswordError> {
         let mut unproven = Vec::new();
         for kept in all {
-            match self.matches(kept, tags) {
+            match self.matches(key, kept, tags) {
                 Some(true) => return Ok(Some(kept)),
                 Some(false) => {}
                 None => unproven.push(kept),
@@ -98,10 +118,39 @@ impl Proven {
         Ok(None)
     }
 
+    /// Which of `all` the client has shown to know without sending it, with what SCRAM answers to that.
+    pub(super) async fn challenged(
+        all: &[LocalPassword],
+        proof: Challenged,
+    ) -> Result<Option<(LocalPassword, Option<String>)>, PasswordError> {
+        let recoverable = all
+            .iter()
+            .filter(|it| it.kind == PasswordKind::Recoverable)
+            .take(CHALLENGED_MAX);
+        let candidates: Vec<LocalPassword> = recoverable.cloned().collect();
+        let search = move || {
+            candidates.into_iter().find_map(|kept| {
+                let mut spellings = generated::spellings(&kept.verifier).into_iter();
+                let answer = spellings.find_map(|spelling| proof.answer(&spelling))?;
+                Some((kept, answer))
+            })
+        };
+        let permit = CHALLENGES_AT_ONCE.acquire().await;
+        let found = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            search()
+        });
+        found.await.map_err(|_| PasswordError::Hashing)
+    }
+
     /// Whether the attempt with these tags is `kept`; `None` for a chosen password that nobody has proven yet.
-    fn matches(&self, kept: &LocalPassword, tags: &Tags) -> Option<bool> {
+    fn matches(&self, key: &hmac::Key, kept: &LocalPassword, tags: &Tags) -> Option<bool> {
         if kept.kind == PasswordKind::Generated {
             return Some(equal(tags.canonical.as_ref(), kept.verifier.expose()));
+        }
+        if kept.kind == PasswordKind::Recoverable {
+            let own = Tags::new(key, &kept.account, &kept.verifier);
+            return Some(equal(tags.canonical.as_ref(), own.canonical.as_ref()));
         }
         let proven = self.lock();
         let proof = proven.get(&kept.id)?;
@@ -191,6 +240,12 @@ const HASH_LEN: usize = 32;
 /// Two of 19 MiB: a burst of guesses takes neither all cores nor the memory of a small machine.
 static ARGON2_AT_ONCE: Semaphore = Semaphore::const_new(2);
 
+/// As many as devices one mailbox has; each costs four spellings of a millisecond in SCRAM.
+const CHALLENGED_MAX: usize = 16;
+
+/// A burst of SCRAM logins takes one core of two, and leaves the other to the sessions.
+static CHALLENGES_AT_ONCE: Semaphore = Semaphore::const_new(2);
+
 /// More chosen passwords than a service has; beyond it they are proven anew.
 const PROVEN_MAX: usize = 10_000;
 
@@ -209,6 +264,7 @@ mod tests {
             name: "laptop".into(),
             kind,
             verifier,
+            profile: None,
             created_at: 0,
             last_used_at: None,
         }
@@ -218,7 +274,11 @@ mod tests {
         let typed = Secret::from(typed);
         let tags = Tags::new(&key(), &kept.account, &typed);
         let all = std::slice::from_ref(kept);
-        proven.find(all, &tags, &typed).await.unwrap().is_some()
+        proven
+            .find(&key(), all, &tags, &typed)
+            .await
+            .unwrap()
+            .is_some()
     }
 
     #[tokio::test]
@@ -250,7 +310,7 @@ mod tests {
         kept.id = "2".into();
         let typed = Secret::from("Correct-Horse");
         let tags = Tags::new(&key(), &kept.account, &typed);
-        assert!(proven.find(&[kept], &tags, &typed).await.is_err());
+        assert!(proven.find(&key(), &[kept], &tags, &typed).await.is_err());
     }
 
     #[tokio::test]
@@ -263,7 +323,7 @@ mod tests {
         let tags = Tags::new(&key(), "anna@x.org", &typed);
         let all = [unusable, generated];
         let proven = Proven::default();
-        let found = proven.find(&all, &tags, &typed).await.unwrap();
+        let found = proven.find(&key(), &all, &tags, &typed).await.unwrap();
         assert_eq!(found.map(|found| &*found.id), Some("2"));
     }
 

@@ -78,14 +78,23 @@ mod tests {
         let xoauth2 = Secret::from("user=ole@x.org\u{1}auth=Bearer t0k\u{1}\u{1}");
         let attempt = Bearer::Xoauth2.attempt(&xoauth2).unwrap();
         assert_eq!(
-            (attempt.name.as_str(), attempt.password.expose()),
+            (
+                attempt.name.as_str(),
+                attempt.proof.password().unwrap().expose()
+            ),
             ("ole@x.org", &b"t0k"[..])
         );
         assert!(is_bearer(&attempt));
         let rfc =
             Secret::from("n,a=ole@x.org,\u{1}host=h\u{1}port=1\u{1}auth=bearer t0k\u{1}\u{1}");
         assert_eq!(
-            Bearer::OauthBearer.attempt(&rfc).unwrap().password.expose(),
+            Bearer::OauthBearer
+                .attempt(&rfc)
+                .unwrap()
+                .proof
+                .password()
+                .unwrap()
+                .expose(),
             b"t0k"
         );
         assert!(Bearer::Xoauth2.attempt(&rfc).is_err());

@@ -294,14 +294,16 @@ impl Door {
 
     fn by_password(&self, attempt: &LoginAttempt) -> Option<Arc<MemoryMailbox>> {
         let name = attempt.name.eq_ignore_ascii_case(Provider::USER);
-        let password = equal(attempt.password.expose(), self.password.expose());
+        let sent = attempt.proof.password();
+        let password = sent.is_some_and(|sent| equal(sent.expose(), self.password.expose()));
         (name & password).then(|| self.mailbox.clone())
     }
 
     fn by_token(&self, attempt: &LoginAttempt) -> Option<Arc<MemoryMailbox>> {
         let (issuer, mailbox) = self.tokens.as_ref()?;
         let name = attempt.name.eq_ignore_ascii_case(Provider::TOKEN_USER);
-        (name & issuer.takes(attempt.password.expose())).then(|| mailbox.clone())
+        let token = attempt.proof.password();
+        (name & token.is_some_and(|token| issuer.takes(token.expose()))).then(|| mailbox.clone())
     }
 }
 

@@ -59,6 +59,10 @@ pub(crate) enum Command {
     Password(PasswordCommand),
     /// List the providers that are known by name, or tell all about one.
     Providers(ProvidersArguments),
+    /// List how kinds of clients are served, or tell all about one.
+    ///
+    /// A profile is chosen by a listener, an account or a local password.
+    Profiles(ProfilesArguments),
     /// Print a configuration file that shows and explains every key.
     Example,
     /// Show what the running service is doing.
@@ -246,6 +250,14 @@ pub(crate) enum PasswordCommand {
         /// Choose it yourself: it is asked for, or read from standard input.
         #[arg(long)]
         choose: bool,
+        /// Keep it so that CRAM-MD5, SCRAM-SHA-256 and APOP work with it.
+        ///
+        /// Those do not send the password, so it has to be kept itself, encrypted, and not only something to check it by.
+        #[arg(long)]
+        recoverable: bool,
+        /// How the client that uses it is served: `mailsluice profiles` lists them.
+        #[arg(long)]
+        profile: Option<String>,
     },
     /// List the local passwords of an account: their names, and when they were last used.
     ///
@@ -265,6 +277,16 @@ pub(crate) enum PasswordCommand {
         #[arg(long, default_value = "default")]
         name: String,
     },
+}
+
+/// `profiles`
+#[derive(Debug, Args)]
+pub(crate) struct ProfilesArguments {
+    /// Tell all about this one.
+    pub(crate) name: Option<String>,
+    /// Print one JSON document.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `providers`

@@ -38,6 +38,9 @@ pub(crate) enum CliError {
     /// No such local password.
     #[error("{account} has no local password \"{name}\"; see: mailsluice password list {account}")]
     NoPassword { account: String, name: String },
+    /// No such profile.
+    #[error("no profile is called \"{name}\"; there are {known}")]
+    NoProfile { name: String, known: String },
     /// Nothing matches.
     #[error("no provider matches {search}; any server can be spelled out, see: mailsluice example")]
     NoProvider { search: String },
@@ -115,9 +118,10 @@ impl CliError {
             Self::LogFilter { .. } => Exit::Config,
             Self::Ports { denied: true, .. } => Exit::NoPerm,
             Self::Ports { .. } | Self::Connect { .. } | Self::Demo(_) => Exit::Unavailable,
-            Self::NoAccount { .. } | Self::NoPassword { .. } | Self::NoProvider { .. } => {
-                Exit::NoInput
-            }
+            Self::NoAccount { .. }
+            | Self::NoPassword { .. }
+            | Self::NoProfile { .. }
+            | Self::NoProvider { .. } => Exit::NoInput,
             Self::Password(PasswordError::Store(error)) | Self::Store(error) => store(error),
             Self::NotAdded { .. } | Self::NotStored { .. } => Exit::DataErr,
             Self::SignIn { kind, .. } => match kind {

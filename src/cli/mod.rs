@@ -14,6 +14,7 @@ mod harden;
 mod logging;
 mod manual;
 mod passwords;
+mod profiles;
 mod prompt;
 mod providers;
 mod run;
@@ -73,6 +74,7 @@ fn dispatch(arguments: Arguments) -> Result<Exit, CliError> {
         Command::SignOut(arguments) => sign_in::sign_out(&context, &arguments),
         Command::Password(command) => passwords::password(&context, command),
         Command::Providers(arguments) => providers::providers(&context, &arguments),
+        Command::Profiles(arguments) => profiles::profiles(&context, &arguments),
         Command::Status(arguments) => status::status(&context, &arguments),
         Command::Example => manual::example(&context),
         Command::Completions { shell } => manual::completions(&context, shell),

@@ -11,7 +11,8 @@ use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use super::{accounts, prompt};
-use crate::auth::{add_chosen, add_generated};
+use crate::auth::{Making, add_chosen, add_generated};
+use crate::config::runtime::Config;
 use crate::secret::Secret;
 use crate::store::{LocalPassword, Store};
 
@@ -29,11 +30,21 @@ pub(crate) fn password(context: &Context, command: PasswordCommand) -> Result<Ex
         let done = match command {
             PasswordCommand::Add {
                 name,
-                choose: false,
+                choose: chosen,
+                recoverable,
+                profile,
                 ..
-            } => generate(context, &store, &account.address, &name).await,
-            PasswordCommand::Add { name, .. } => {
-                choose(context, &store, &account.address, &name).await
+            } => {
+                let making = Making {
+                    name,
+                    recoverable,
+                    profile: known_profile(&loaded.config, profile)?,
+                };
+                if chosen {
+                    choose(context, &store, &account.address, making).await
+                } else {
+                    generate(context, &store, &account.address, making).await
+                }
             }
             PasswordCommand::List { json, .. } => {
                 list(context, &store, &account.address, json).await
@@ -53,9 +64,10 @@ async fn generate(
     context: &Context,
     store: &Store,
     account: &str,
-    name: &str,
+    making: Making,
 ) -> Result<(), CliError> {
-    let shown = add_generated(store, account, name).await?;
+    let (name, recoverable) = (making.name.clone(), making.recoverable);
+    let shown = add_generated(store, account, making).await?;
     let mut out = context.out();
     if !std::io::stdout().is_terminal() {
         return print_alone(&mut out, &shown);
@@ -65,8 +77,27 @@ async fn generate(
         "Local password \"{name}\" for {account}, shown only now:\n\n    "
     )?;
     print_alone(&mut out, &shown)?;
-    writeln!(out, "\nDashes and capitals do not matter when it is typed.")?;
+    let advice = if recoverable {
+        "Type it as it stands here: CRAM-MD5, SCRAM and APOP send only a digest of what was typed."
+    } else {
+        "Dashes and capitals do not matter when it is typed."
+    };
+    writeln!(out, "\n{advice}")?;
     Ok(())
+}
+
+/// The profile that is asked for by name, if it is one.
+fn known_profile(config: &Config, name: Option<String>) -> Result<Option<String>, CliError> {
+    let Some(name) = name else { return Ok(None) };
+    if config.profiles.contains_key(&name) {
+        return Ok(Some(name));
+    }
+    let mut known: Vec<&str> = config.profiles.keys().map(String::as_str).collect();
+    known.sort_unstable();
+    Err(CliError::NoProfile {
+        name,
+        known: known.join(", "),
+    })
 }
 
 /// A password on a line of its own.
@@ -80,10 +111,11 @@ async fn choose(
     context: &Context,
     store: &Store,
     account: &str,
-    name: &str,
+    making: Making,
 ) -> Result<(), CliError> {
+    let name = making.name.clone();
     let password = prompt::new_secret("Local password")?;
-    add_chosen(store, account, name, password).await?;
+    add_chosen(store, account, making, password).await?;
     writeln!(
         context.out(),
         "{account} has the local password \"{name}\" now."
@@ -101,6 +133,7 @@ async fn list(context: &Context, store: &Store, account: &str, json: bool) -> Re
                 json!({
                     "name": p.name,
                     "kind": p.kind.name(),
+                    "profile": p.profile,
                     "created": day(p.created_at),
                     "last_used": p.last_used_at.and_then(day),
                 })
@@ -142,13 +175,17 @@ async fn revoke(
 fn line(password: &LocalPassword) -> String {
     let of = |at| day(at).unwrap_or_else(|| "?".to_owned());
     format!(
-        "{:24} {:9}  made {}  {}",
+        "{:24} {:11}  made {}  {}{}",
         password.name,
         password.kind.name(),
         of(password.created_at),
         match password.last_used_at {
             Some(at) => format!("last used {}", of(at)),
             None => "not used yet".to_owned(),
+        },
+        match &password.profile {
+            Some(profile) => format!("  profile {profile}"),
+            None => String::new(),
         }
     )
 }

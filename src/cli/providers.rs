@@ -75,7 +75,7 @@ fn list(out: &mut impl Write, providers: &[&Provider]) -> std::io::Result<()> {
             .into_iter()
             .all(|protocol| !provider.takes_password(protocol));
         let note = if takes_none {
-            "  (OAuth only: not yet)"
+            "  (takes tokens only: mailsluice sign-in)"
         } else {
             ""
         };

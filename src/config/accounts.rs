@@ -188,6 +188,7 @@ mod tests {
             address
         };
         Account {
+            profile: None,
             address: address.to_owned(),
             login_names: Vec::new(),
             provider: provider.to_owned(),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use self::words::{
     are, as_told, cannot_listen, device_hint, did_you_mean, in_words, issuer_hint, or_oauth,
-    or_switch_off, provider_hint,
+    or_switch_off, profile_hint, provider_hint,
 };
 use crate::secret::Audience;
 
@@ -370,6 +370,28 @@ pub(super) enum Fault {
     TwoPins,
     #[error("there is no account {0}")]
     NoSuchAccount(String),
+
+    // Profiles.
+    #[error(
+        "no profile is called \"{name}\"; {} One of your own is written as [profile.{name}] with base = \"modern\"",
+        profile_hint(nearest.as_deref())
+    )]
+    UnknownProfile {
+        name: String,
+        nearest: Option<String>,
+    },
+    #[error("a profile of your own changes another one: write base = \"…\" with one of {0}")]
+    NoBase(String),
+    #[error("this profile would stand on itself: choose another base")]
+    BaseOfItself,
+    #[error("no mechanism is called so; there are {0}")]
+    UnknownMechanism(String),
+    #[error("nobody could log in by SASL: name a mechanism, or remove this for those of the base")]
+    NoMechanism,
+    #[error("no quirk is called so; there are {0}")]
+    UnknownQuirk(String),
+    #[error("a capability is one word, as \"IDLE\"; \"SORT*\" is all that begin so")]
+    NotACapability,
 
     // The rest.
     #[error(

@@ -2,6 +2,7 @@
 //! what is missing.
 
 mod oauth;
+mod profile;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,6 +13,7 @@ use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor, v
 pub(super) use self::oauth::{
     ClientSecretEntry, IssuerEntry, OAuthEntry, ScopesEntry, ScopesTable, SignInTable,
 };
+pub(super) use self::profile::{ProfileEntry, ShownTable};
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -26,6 +28,7 @@ pub(super) struct File {
     pub log: LogTable,
     pub sign_in: SignInTable,
     pub issuer: BTreeMap<String, IssuerEntry>,
+    pub profile: BTreeMap<String, ProfileEntry>,
     /// What all accounts share.
     pub defaults: AccountEntry,
     /// Read one by one, so that an error in one costs no second look at the others.
@@ -47,6 +50,7 @@ pub(super) struct AccountEntry {
     pub auth: Option<AuthWord>,
     pub password: Option<PasswordEntry>,
     pub oauth: Option<OAuthEntry>,
+    pub profile: Option<String>,
     pub imap: Option<ProtocolEntry>,
     pub pop3: Option<ProtocolEntry>,
     pub smtp: Option<ProtocolEntry>,
@@ -116,6 +120,7 @@ pub(super) struct ListenerEntry {
     pub allow_plain_from_network: Option<bool>,
     pub account: Option<String>,
     pub provider: Option<String>,
+    pub profile: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -157,6 +157,7 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, Problems> {
         catalogue: &catalogue,
         defaults: &file.defaults,
         issuers: &file.issuer,
+        profiles: HashMap::new(),
         sign_in_port: file.sign_in.port,
         base,
         environment: &request.environment,
@@ -195,6 +196,7 @@ fn checked(
         None => paths::state_dir(check.environment),
     };
     check::issuers(&file.issuer, check);
+    check.profiles = check::profiles(&file.profile, check);
     let accounts = check::accounts(accounts, check);
     let listeners = check::listeners(listeners, check);
     if let Some(probe) = request.port_probe {
@@ -206,6 +208,7 @@ fn checked(
     let config = Config {
         listeners,
         accounts,
+        profiles: std::mem::take(&mut check.profiles),
         store: check::store(&file.store, &state_dir, check),
         state_dir,
         host,

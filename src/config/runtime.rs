@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::oauth::Grant;
+use crate::profile::Profile;
 use crate::protocol::{Protocol, TlsMode};
 
 /// Everything that was asked for.
@@ -18,6 +19,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Whom we serve.
     pub accounts: Accounts,
+    /// How clients may be served, by name.
+    pub profiles: HashMap<String, Arc<Profile>>,
     /// Where what the program learns is kept.
     pub store: StoreSettings,
     /// The folder of the store, the key, the control socket and generated certificates.
@@ -76,6 +79,8 @@ pub struct Listener {
     pub networks: Vec<IpNet>,
     /// Serves only this account or provider.
     pub pin: Option<Pin>,
+    /// How clients are served here before a login, and after it unless the account or the local password has another.
+    pub profile: Arc<Profile>,
 }
 
 impl Listener {
@@ -147,6 +152,8 @@ pub struct Account {
     pub provider: String,
     /// What the upstream takes.
     pub auth: AccountAuth,
+    /// How its clients are served after login, where that is not the listener's business.
+    pub profile: Option<Arc<Profile>>,
     /// Where to connect, for each protocol that is on.
     pub endpoints: HashMap<Protocol, Endpoint>,
 }

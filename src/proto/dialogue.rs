@@ -9,9 +9,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::flow::Flow;
+use super::offer::Offer;
 use super::refusal::{Cause, Refusal};
-use super::sasl;
-use crate::protocol::{Leg, TlsMode};
+use super::sasl::{self, Challenges};
+use crate::profile::Profile;
+use crate::protocol::{Leg, Protocol, TlsMode};
 use crate::secret::Secret;
 
 /// The client-facing dialogue before authentication: we are the server.
@@ -42,13 +44,24 @@ pub enum LoginInput<'a> {
     /// The handshake asked for by [`LoginAction::StartTls`] is done.
     TlsReady,
     /// The upstream is authenticated; success may be said.
-    Accepted(&'a Established),
+    Accepted(Welcome<'a>),
     /// The attempt failed; say so in the protocol's words.
     Refused(&'a Refusal),
     /// The time before login is spent.
     Deadline,
     /// The service stops.
     Shutdown,
+}
+
+/// What a client is told whose login succeeded.
+#[derive(Clone, Copy, Debug)]
+pub struct Welcome<'a> {
+    /// What the upstream named.
+    pub established: &'a Established,
+    /// How this client is served from now on.
+    pub profile: &'a Profile,
+    /// SCRAM's last message, in which we prove that we know the password, too.
+    pub server_final: Option<&'a str>,
 }
 
 /// What a [`Login`] asks for.
@@ -74,10 +87,37 @@ pub enum LoginAction {
 pub struct LoginAttempt {
     /// The name as sent. Bytes that are no UTF-8 are replaced, and such a name matches no account.
     pub name: String,
-    /// The local password, or under pass-through the provider's.
-    pub password: Secret,
+    /// What shows that it may.
+    pub proof: Proof,
     /// The command or SASL mechanism, for logs: `LOGIN`, `AUTH PLAIN`, `USER/PASS`.
     pub mechanism: &'static str,
+}
+
+/// What shows that a client knows a password.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// The local password itself, or under pass-through the provider's.
+    Password(Secret),
+    /// CRAM-MD5 or APOP: a digest.
+    Digest(sasl::Digested),
+    /// SCRAM-SHA-256.
+    Scram(sasl::ScramProof),
+}
+
+impl From<Secret> for Proof {
+    fn from(password: Secret) -> Self {
+        Self::Password(password)
+    }
+}
+
+impl Proof {
+    /// The password, where it was sent.
+    pub fn password(&self) -> Option<&Secret> {
+        match self {
+            Self::Password(password) => Some(password),
+            Self::Digest(_) | Self::Scram(_) => None,
+        }
+    }
 }
 
 /// Why a dialogue ended the connection.
@@ -110,6 +150,25 @@ pub struct LoginSettings {
     pub tls: ClientTls,
     /// SMTP: the largest message announced in `SIZE`; 0 announces no limit.
     pub max_message_size: u64,
+    /// What is named and completed before login, and in which profile.
+    pub offer: Arc<Offer>,
+    /// What challenges are made from.
+    pub challenges: Challenges,
+}
+
+impl LoginSettings {
+    /// Whatever is usual: the profile `modern`, no limit of our own. Its challenges can be foreseen, which does no harm where
+    /// none is offered.
+    pub fn usual(protocol: Protocol, host: &str, tls: ClientTls) -> Self {
+        let offer = Offer::new(protocol, Arc::default(), false, &[]);
+        Self {
+            host: host.to_owned(),
+            tls,
+            max_message_size: 0,
+            offer: Arc::new(offer),
+            challenges: Challenges::new(Secret::from(""), Secret::from("")),
+        }
+    }
 }
 
 /// TLS on the client leg.
@@ -130,10 +189,10 @@ pub trait Upstream: Send {
 
     /// What the upstream named at an earlier login, so that it need not be asked again. Only a guess: what it names by
     /// itself comes first, and where it refuses what was said on this ground, it is asked before anything is concluded.
-    fn assume(&mut self, _profile: Arc<Profile>) {}
+    fn assume(&mut self, _abilities: Arc<Abilities>) {}
 
     /// What it had to be asked for in this dialogue, to be assumed in later ones.
-    fn profile(&self) -> Option<Profile> {
+    fn learned(&self) -> Option<Abilities> {
         None
     }
 
@@ -171,7 +230,7 @@ pub enum UpstreamAction {
 
 /// What an upstream answers when it is asked what it can do. The same for every account there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Profile {
+pub struct Abilities {
     /// Before login, and under TLS. `None` where it does not know the question (POP3 without CAPA).
     pub before_login: Option<Vec<String>>,
     /// After it, where that is asked by itself (POP3).
@@ -424,7 +483,6 @@ pub struct Breach {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Protocol;
 
     /// What becomes of `script` at an upstream that repeats what it was told last.
     fn refused(protocol: Protocol, credential: Credential, script: &[&str], echo: &str) -> String {

@@ -13,7 +13,7 @@
 //! IMAP and SMTP have a sixth, `reset.rs`: between two clients that share an upstream one after the other.
 //!
 //! What they share is here: [`dialogue`] (inputs, actions, traits), [`flow`] (what a watch wants done), [`lines`] (the
-//! line buffer), [`sasl`], [`refusal`] (why a login fails), [`text`] (a peer's words, made safe). [`http`] is for the one
+//! line buffer), [`sasl`], [`offer`] (what is shown before login), [`refusal`] (why a login fails), [`text`] (a peer's words, made safe). [`http`] is for the one
 //! page that a browser is sent back to after a sign-in.
 
 pub mod dialogue;
@@ -21,15 +21,19 @@ pub mod flow;
 pub mod http;
 pub mod imap;
 pub mod lines;
+pub mod offer;
 pub mod pop3;
 pub mod refusal;
 pub mod sasl;
 pub mod smtp;
 pub mod text;
 
+use std::sync::Arc;
+
 use self::dialogue::{
     Established, Login, LoginSettings, Remains, Reset, Upstream, UpstreamSettings, Watch,
 };
+use crate::profile::Profile;
 use crate::protocol::Protocol;
 
 /// The client-facing dialogue of `protocol`.
@@ -50,16 +54,17 @@ pub fn upstream(protocol: Protocol, settings: UpstreamSettings) -> Box<dyn Upstr
     }
 }
 
-/// What stands between the legs of `protocol` after login.
+/// What stands between the legs of `protocol` after login, for a client of this profile.
 pub fn watch(
     protocol: Protocol,
     settings: &LoginSettings,
+    profile: Arc<Profile>,
     established: &Established,
 ) -> Box<dyn Watch> {
     match protocol {
-        Protocol::Imap => Box::new(imap::watch::ImapWatch::new(settings, established)),
-        Protocol::Pop3 => Box::new(pop3::watch::Pop3Watch::new(settings, established)),
-        Protocol::Smtp => Box::new(smtp::watch::SmtpWatch::new(settings, established)),
+        Protocol::Imap => Box::new(imap::watch::ImapWatch::new(profile, established)),
+        Protocol::Pop3 => Box::new(pop3::watch::Pop3Watch::new(profile, established)),
+        Protocol::Smtp => Box::new(smtp::watch::SmtpWatch::new(settings, profile, established)),
     }
 }
 

@@ -1,13 +1,28 @@
-//! SASL messages, the same in all three protocols: PLAIN (RFC 4616) and LOGIN as server; as client, [`Exchange`].
+//! SASL messages, the same in all three protocols: as server, [`Server`]; as client, [`Exchange`].
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `server.rs` | a login by any mechanism, message by message |
+//! | `cram.rs`, `scram.rs` | the mechanisms in which the password itself is not sent |
+//! | `challenges.rs` | what is random in them |
+//! | `client.rs` | XOAUTH2 and OAUTHBEARER upstream |
 
+mod challenges;
 mod client;
+mod cram;
+mod scram;
+mod server;
 
 use base64::Engine;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::{DecodePaddingMode, general_purpose::STANDARD};
 
+pub use self::challenges::Challenges;
 pub use self::client::{Exchange, oauthbearer, sayable, xoauth2};
-use super::dialogue::LoginAttempt;
+pub use self::cram::{Digested, apop};
+pub use self::scram::ScramProof;
+pub use self::server::{Next, Server};
+use super::dialogue::{LoginAttempt, Proof};
 use crate::secret::Secret;
 
 /// The longest base64 line of a SASL exchange, RFC 4954 section 4.
@@ -34,6 +49,18 @@ pub enum SaslError {
     /// A control character in the user name.
     #[error("the user name holds a control character")]
     Control,
+    /// Not `name SP digest`.
+    #[error("not a name and a digest")]
+    CramMd5,
+    /// Not a message of RFC 5802, or not one that follows from what was said.
+    #[error("not a SCRAM message that fits here")]
+    Scram,
+    /// A message where we are to speak first.
+    #[error("this mechanism begins with our challenge")]
+    ServerFirst,
+    /// No SASL mechanism.
+    #[error("no such mechanism")]
+    Unknown,
     /// The client sent `*`.
     #[error("the exchange was cancelled")]
     Cancelled,
@@ -65,10 +92,10 @@ pub fn plain(message: &Secret, mechanism: &'static str) -> Result<LoginAttempt, 
     attempt(authcid, Secret::new(password.to_vec()), mechanism)
 }
 
-/// An attempt from a name and a password however they came; refuses control characters in the name.
+/// An attempt from a name and a proof however they came; refuses control characters in the name.
 pub fn attempt(
     name: &[u8],
-    password: Secret,
+    proof: impl Into<Proof>,
     mechanism: &'static str,
 ) -> Result<LoginAttempt, SaslError> {
     if name.iter().any(u8::is_ascii_control) {
@@ -76,7 +103,7 @@ pub fn attempt(
     }
     Ok(LoginAttempt {
         name: String::from_utf8_lossy(name).into_owned(),
-        password,
+        proof: proof.into(),
         mechanism,
     })
 }
@@ -110,7 +137,7 @@ mod tests {
     fn plain_takes_exactly_two_nuls_and_no_foreign_authzid() {
         let ok = plain(&Secret::from("\0anna\0pa ss"), "AUTH PLAIN").unwrap();
         assert_eq!(
-            (ok.name.as_str(), ok.password.expose()),
+            (ok.name.as_str(), ok.proof.password().unwrap().expose()),
             ("anna", &b"pa ss"[..])
         );
         assert!(plain(&Secret::from("anna\0anna\0x"), "").is_ok());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::profiles::Profiles;
+use super::abilities::KnownAbilities;
 use super::warm::Place;
 use crate::config::runtime::Endpoint;
 use crate::net::{ClientTlsConfigs, Dialler, NetError, Stream, handshake};
@@ -23,7 +23,7 @@ use crate::protocol::{Protocol, TlsMode};
 pub(super) struct Connector {
     pub(super) dialler: Dialler,
     pub(super) tls: ClientTlsConfigs,
-    pub(super) profiles: Profiles,
+    pub(super) abilities: KnownAbilities,
 }
 
 /// An upstream that is authenticated.
@@ -78,7 +78,7 @@ impl Connector {
             ))),
         };
         if outcome.is_err() {
-            self.profiles.forget(protocol, endpoint);
+            self.abilities.forget(protocol, endpoint);
         }
         outcome
     }
@@ -97,8 +97,8 @@ impl Connector {
             self.encrypt(&mut stream, endpoint).await?;
         }
         let mut machine = crate::proto::upstream(protocol, settings);
-        if let Some(profile) = self.profiles.of(protocol, endpoint) {
-            machine.assume(profile);
+        if let Some(abilities) = self.abilities.of(protocol, endpoint) {
+            machine.assume(abilities);
         }
         let mut actions = Vec::new();
         let mut buffer = vec![0; READ_SIZE];
@@ -117,8 +117,11 @@ impl Connector {
                         tls_ready = true;
                     }
                     UpstreamAction::Established(established) => {
-                        if let Some(profile) = machine.profile() {
-                            self.profiles.learn(protocol, endpoint, profile);
+                        if let Some(named) = &established.capabilities {
+                            self.abilities.name(protocol, endpoint, named);
+                        }
+                        if let Some(abilities) = machine.learned() {
+                            self.abilities.learn(protocol, endpoint, abilities);
                         }
                         return Ok(Connected {
                             stream,

@@ -1,5 +1,6 @@
 //! Drives the client-facing dialogue from the greeting to a login that succeeded.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::connect::Connected;
-use super::session::{End, Session};
+use super::session::{Admission, End, Session};
 use crate::net::{Acceptor, Stream};
-use crate::proto::dialogue::{CloseReason, Login, LoginAction, LoginInput, LoginSettings};
+use crate::profile::Profile;
+use crate::proto::dialogue::{CloseReason, Login, LoginAction, LoginInput, LoginSettings, Welcome};
 use crate::proto::refusal::{Cause, Refusal};
 use crate::protocol::Leg;
 
@@ -19,6 +21,8 @@ use crate::protocol::Leg;
 pub(super) struct LoggedIn {
     pub(super) client: Stream,
     pub(super) upstream: Connected,
+    /// How the client is served from now on.
+    pub(super) profile: Arc<Profile>,
     /// What the client sent behind its login.
     pub(super) leftover: Bytes,
 }
@@ -43,7 +47,7 @@ impl Session {
             actions: Vec::new(),
             client: leg.client,
             deadline: Instant::now() + leg.budget,
-            connected: None,
+            admission: None,
         };
         driver.step(LoginInput::Connected);
         if leg.refused {
@@ -66,7 +70,7 @@ struct Driver {
     actions: Vec<LoginAction>,
     client: Stream,
     deadline: Instant,
-    connected: Option<Connected>,
+    admission: Option<Admission>,
 }
 
 impl Driver {
@@ -117,11 +121,15 @@ impl Driver {
         Ok(None)
     }
 
-    fn answer(&mut self, outcome: Result<Connected, Refusal>) {
+    fn answer(&mut self, outcome: Result<Admission, Refusal>) {
         match outcome {
-            Ok(connected) => {
-                self.step(LoginInput::Accepted(&connected.established));
-                self.connected = Some(connected);
+            Ok(admission) => {
+                self.step(LoginInput::Accepted(Welcome {
+                    established: &admission.connected.established,
+                    profile: &admission.profile,
+                    server_final: admission.server_final.as_deref(),
+                }));
+                self.admission = Some(admission);
             }
             Err(refusal) => self.step(LoginInput::Refused(&refusal)),
         }
@@ -200,8 +208,10 @@ impl Driver {
 
     fn finish(self, leftover: Bytes) -> Result<LoggedIn, End> {
         let end = self.end(Leg::Client, "internal error: handed over without a login");
+        let admission = self.admission.ok_or(end)?;
         Ok(LoggedIn {
-            upstream: self.connected.ok_or(end)?,
+            upstream: admission.connected,
+            profile: admission.profile,
             client: self.client,
             leftover,
         })

@@ -5,21 +5,23 @@
 //! | `service.rs` | binds the listeners, accepts, admits, reloads, drains |
 //! | `workers.rs` | the threads that sessions run on |
 //! | `session.rs` | one session from accept to its one log line |
+//! | `offers.rs` | what a listener shows before login |
 //! | `login.rs` | drives the client-facing dialogue to a login |
 //! | `connect.rs` | dials the upstream and drives its dialogue to "authenticated" |
-//! | `profiles.rs` | what upstreams can do, as they last said |
+//! | `abilities.rs` | what upstreams can do, as they last said |
 //! | `copy.rs` | the two directions after login, with the watch between them |
 //! | `half.rs` | one of the two legs: what is unread and what is unsent |
 //! | `warm.rs` | upstreams that outlive their client, until the account's next login |
 //! | `alerts.rs` | how often a person is told by an ALERT |
 //! | `registry.rs` | the open sessions, for `status` and for the log |
 
+mod abilities;
 mod alerts;
 mod connect;
 mod copy;
 mod half;
 mod login;
-mod profiles;
+mod offers;
 mod registry;
 mod service;
 mod session;

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::alerts::Alerts;
 use super::connect::Connector;
+use super::offers::ListenerOffer;
 use super::registry::Registry;
 use super::session::{ListenerState, Session, Shared};
 use super::warm::Warm;
@@ -132,6 +133,7 @@ impl Service {
     pub fn reload(&mut self, config: Arc<Config>) -> Result<(), Vec<ServiceError>> {
         self.listen(&config)?;
         self.shared.connector.tls.forget_files();
+        self.shared.connector.abilities.forget_named();
         self.overview.config.store(config);
         self.shared.warm.forget();
         Ok(())
@@ -159,7 +161,7 @@ impl Service {
         let mut errors = Vec::new();
         for listener in &config.listeners {
             let known = self.listening.contains_key(&listener.address);
-            match prepare(listener, known) {
+            match prepare(listener, config, known) {
                 Ok((state, Some(bound))) => opened.push((listener.address, state, bound)),
                 Ok((state, None)) => updated.push((listener.address, state)),
                 Err(source) => errors.push(ServiceError {
@@ -232,6 +234,7 @@ impl Service {
 /// The state of `listener`, and its socket unless it is open already.
 fn prepare(
     listener: &Listener,
+    config: &Config,
     is_open: bool,
 ) -> Result<(Arc<ListenerState>, Option<Bound>), NetError> {
     let acceptor = match &listener.tls {
@@ -243,6 +246,7 @@ fn prepare(
     let state = Arc::new(ListenerState {
         listener: listener.clone(),
         acceptor,
+        offer: ListenerOffer::new(listener, config),
     });
     let bound = if is_open {
         None

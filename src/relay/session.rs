@@ -12,12 +12,14 @@ use super::alerts::Alerts;
 use super::connect::{Connected, Connector};
 use super::copy::{Copy, Leftovers};
 use super::login::LoginLeg;
+use super::offers::ListenerOffer;
 use super::registry::SessionRecord;
 use super::warm::{self, Left, Place, Warm};
 use crate::auth::{Authenticator, Granted};
 use crate::config::Found;
 use crate::config::runtime::{Config, Endpoint, Listener, ListenerTls};
 use crate::net::{Acceptor, Stream};
+use crate::profile::Profile;
 use crate::proto::dialogue::{ClientTls, LoginAttempt, LoginSettings, UpstreamSettings};
 use crate::proto::refusal::{Cause, Refusal};
 use crate::protocol::{Leg, Protocol};
@@ -51,6 +53,7 @@ pub(super) struct Session {
 pub(super) struct ListenerState {
     pub(super) listener: Listener,
     pub(super) acceptor: Option<Acceptor>,
+    pub(super) offer: ListenerOffer,
 }
 
 impl ListenerState {
@@ -62,6 +65,16 @@ impl ListenerState {
         }
         self.listener.networks.iter().any(|net| net.contains(&ip))
     }
+}
+
+/// A login that the upstream took, too.
+#[derive(Debug)]
+pub(super) struct Admission {
+    pub(super) connected: Connected,
+    /// How the client is served from now on.
+    pub(super) profile: Arc<Profile>,
+    /// What SCRAM is to be answered.
+    pub(super) server_final: Option<String>,
 }
 
 /// Where and why a session ended.
@@ -116,8 +129,9 @@ impl Session {
 
     async fn greet_and_relay(&self, tcp: TcpStream) -> Result<End, End> {
         let client = self.open(tcp).await?;
+        let settings = self.login_settings(&client).await?;
         let leg = LoginLeg {
-            settings: self.login_settings(&client),
+            settings: settings.clone(),
             client,
             acceptor: self.listener.acceptor.as_ref(),
             shutdown: &self.shared.drain,
@@ -127,15 +141,19 @@ impl Session {
         // Boxed: the state of a login is many times that of the relay, which would carry its room for hours.
         let logged_in = Box::pin(self.login(leg)).await?;
         self.log_login();
-        // Made anew: the client may have started TLS meanwhile (REQUIRETLS asks for it).
-        let settings = self.login_settings(&logged_in.client);
+        // The client may have started TLS meanwhile (REQUIRETLS asks for it).
+        let settings = LoginSettings {
+            tls: self.client_tls(&logged_in.client),
+            ..settings
+        };
         let Connected {
             stream,
             mut established,
             since,
             place,
         } = logged_in.upstream;
-        let mut watch = crate::proto::watch(self.record.protocol, &settings, &established);
+        let protocol = self.record.protocol;
+        let mut watch = crate::proto::watch(protocol, &settings, logged_in.profile, &established);
         let place = place.filter(|_| since.elapsed() < warm::AGE_MAX);
         if place.is_some() {
             watch.keep_upstream();
@@ -176,15 +194,38 @@ impl Session {
         }
     }
 
-    fn login_settings(&self, client: &Stream) -> LoginSettings {
-        LoginSettings {
+    async fn login_settings(&self, client: &Stream) -> Result<LoginSettings, End> {
+        let Shared {
+            authenticator,
+            connector,
+            ..
+        } = &*self.shared;
+        let listener = &self.listener;
+        let offer = listener
+            .offer
+            .of(
+                &listener.listener,
+                &self.config,
+                authenticator,
+                &connector.abilities,
+            )
+            .await;
+        let challenges = authenticator.challenges();
+        Ok(LoginSettings {
             host: self.config.host.clone(),
-            tls: match (client.is_tls(), &self.listener.acceptor) {
-                (true, _) => ClientTls::Active,
-                (false, Some(_)) => ClientTls::Offered,
-                (false, None) => ClientTls::Off,
-            },
+            tls: self.client_tls(client),
             max_message_size: 0,
+            offer,
+            challenges: challenges
+                .ok_or_else(|| End::new(Leg::Client, "greeting", "the system has no randomness"))?,
+        })
+    }
+
+    fn client_tls(&self, client: &Stream) -> ClientTls {
+        match (client.is_tls(), &self.listener.acceptor) {
+            (true, _) => ClientTls::Active,
+            (false, Some(_)) => ClientTls::Offered,
+            (false, None) => ClientTls::Off,
         }
     }
 
@@ -193,7 +234,7 @@ impl Session {
         &self,
         attempt: LoginAttempt,
         encrypted: bool,
-    ) -> Result<Connected, Refusal> {
+    ) -> Result<Admission, Refusal> {
         let name = attempt.name.clone();
         let mechanism = attempt.mechanism;
         self.record.set_phase("authenticating");
@@ -210,16 +251,18 @@ impl Session {
         outcome
     }
 
-    async fn check_and_connect(&self, attempt: LoginAttempt) -> Result<Connected, Refusal> {
+    async fn check_and_connect(&self, attempt: LoginAttempt) -> Result<Admission, Refusal> {
         let peer = self.record.peer.ip().to_canonical();
         let pin = self.listener.listener.pin.as_ref();
         let authenticator = &self.shared.authenticator;
-        let granted = authenticator
+        let mut granted = authenticator
             .check(&self.config, pin, self.record.protocol, peer, attempt)
             .await?;
         self.record.set_account(&granted.account.address);
+        let profile = self.profile(&granted);
+        let server_final = granted.local.as_mut().and_then(|it| it.server_final.take());
         let deadline = Instant::now() + self.config.limits.login;
-        match self.connect(&granted, deadline).await {
+        let connected = match self.connect(&granted, deadline).await {
             // Ended early, or revoked: a fresh token may do, and the client need not know.
             Err(refusal) if refusal.cause == Cause::TokenRejected => {
                 tracing::debug!(conn = self.record.conn, cause = %refusal, "trying with a fresh token");
@@ -227,7 +270,32 @@ impl Session {
                 self.connect(&granted, deadline).await
             }
             outcome => outcome,
-        }
+        }?;
+        Ok(Admission {
+            connected,
+            profile,
+            server_final,
+        })
+    }
+
+    /// How the client is served from its login on.
+    fn profile(&self, granted: &Granted) -> Arc<Profile> {
+        let of_password = granted.local.as_ref().and_then(|local| {
+            let name = local.profile.as_ref()?;
+            let profile = self.config.profiles.get(name);
+            if profile.is_none() {
+                tracing::warn!(
+                    conn = self.record.conn,
+                    account = granted.account.address,
+                    cause = "its profile is not configured any more",
+                    "the local password \"{}\" is served as others are",
+                    local.name
+                );
+            }
+            profile
+        });
+        let chosen = of_password.or(granted.account.profile.as_ref());
+        Arc::clone(chosen.unwrap_or(&self.listener.listener.profile))
     }
 
     /// Logs in upstream with what was granted, and tells what the upstream thinks of it.

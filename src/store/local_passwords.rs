@@ -23,12 +23,27 @@ pub struct LocalPassword {
     pub name: String,
     /// Who made it.
     pub kind: PasswordKind,
-    /// What a login is checked against.
+    /// What a login is checked against; for a recoverable one the password itself.
     pub verifier: Secret,
+    /// The profile of the client that uses it, if it has one of its own.
+    pub profile: Option<String>,
     /// Unix seconds.
     pub created_at: i64,
     /// Unix seconds, to within a day; `None` before the first login.
     pub last_used_at: Option<i64>,
+}
+
+/// A local password to be added.
+#[derive(Clone, Debug)]
+pub struct NewPassword {
+    /// What its owner calls it; new to the account.
+    pub name: String,
+    /// Who made it.
+    pub kind: PasswordKind,
+    /// What a login is checked against.
+    pub verifier: Secret,
+    /// The profile of the client that will use it.
+    pub profile: Option<String>,
 }
 
 /// Who made a local password.
@@ -38,6 +53,8 @@ pub enum PasswordKind {
     Generated,
     /// Its owner did.
     Chosen,
+    /// Either; it is kept as it is, since some ways to log in do not send it.
+    Recoverable,
 }
 
 impl PasswordKind {
@@ -46,6 +63,7 @@ impl PasswordKind {
         match self {
             Self::Generated => "generated",
             Self::Chosen => "chosen",
+            Self::Recoverable => "recoverable",
         }
     }
 }
@@ -105,7 +123,7 @@ impl Store {
     /// The local passwords of `account`, oldest first.
     pub async fn local_passwords(&self, account: &str) -> Result<Vec<LocalPassword>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, account, name, kind, sealed, created_at, last_used_at FROM local_password
+            "SELECT id, account, name, kind, sealed, profile, created_at, last_used_at FROM local_password
              WHERE account = $1 ORDER BY created_at, name",
         )
         .bind(account.to_lowercase())
@@ -119,10 +137,14 @@ impl Store {
     pub async fn add_local_password(
         &self,
         account: &str,
-        name: &str,
-        kind: PasswordKind,
-        verifier: &Secret,
+        new: &NewPassword,
     ) -> Result<(), StoreError> {
+        let NewPassword {
+            name,
+            kind,
+            verifier,
+            profile,
+        } = new;
         if name.trim().is_empty()
             || name.chars().count() > NAME_MAX
             || name.contains(char::is_control)
@@ -134,20 +156,21 @@ impl Store {
         let row = row_identity(&id, &account, name, kind.name());
         let sealed = self.inner.sealer.seal(&row, verifier)?;
         let inserted = sqlx::query(
-            "INSERT INTO local_password (id, account, name, kind, sealed, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (account, name) DO NOTHING",
+            "INSERT INTO local_password (id, account, name, kind, sealed, profile, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (account, name) DO NOTHING",
         )
         .bind(&id)
         .bind(&account)
         .bind(name)
         .bind(kind.name())
         .bind(&sealed)
+        .bind(profile)
         .bind(unix_now())
         .execute(&self.pool)
         .await
         .map_err(|e| self.failed(e))?;
         if inserted.rows_affected() == 0 {
-            let name = name.to_owned();
+            let name = name.clone();
             return Err(StoreError::NameTaken { account, name });
         }
         Ok(())
@@ -191,6 +214,7 @@ impl Store {
         let opened = self.inner.sealer.open(&identity, &sealed);
         let kind = match kind.as_str() {
             "generated" => PasswordKind::Generated,
+            "recoverable" => PasswordKind::Recoverable,
             _ => PasswordKind::Chosen,
         };
         let Ok(verifier) = opened else {
@@ -203,6 +227,7 @@ impl Store {
             name,
             kind,
             verifier,
+            profile: row.try_get("profile").map_err(|e| self.failed(e))?,
             created_at: row.try_get("created_at").map_err(|e| self.failed(e))?,
             last_used_at: row.try_get("last_used_at").map_err(|e| self.failed(e))?,
         })

@@ -11,6 +11,7 @@
 //! A call that returned `Ok` is on the disk: WAL with `synchronous=FULL` syncs at every commit, and a process killed at
 //! any moment loses nothing that was acknowledged.
 
+mod challengeable;
 mod changes;
 mod error;
 mod files;
@@ -32,6 +33,7 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tokio::sync::OnceCell;
 
+use self::challengeable::Known;
 use self::changes::Changes;
 use self::key::StoreKey;
 use self::local_passwords::Remembered;
@@ -39,12 +41,13 @@ use self::presence::Presence;
 use self::seal::Sealer;
 use crate::config::runtime::StoreSettings;
 
+pub use self::challengeable::Challengeable;
 pub use self::error::StoreError;
 pub use self::files::{open_beyond, read_bounded};
 pub use self::grants::StoredGrant;
 pub use self::key::systemd_credential;
 pub use self::keyring::{KeyringError, read as read_keyring};
-pub use self::local_passwords::{LocalPassword, NAME_MAX, PasswordKind};
+pub use self::local_passwords::{LocalPassword, NAME_MAX, NewPassword, PasswordKind};
 
 /// The open store. Cheap to clone; clones share the connections.
 #[derive(Clone)]
@@ -59,6 +62,7 @@ struct Inner {
     verifier_key: hmac::Key,
     presence: OnceCell<Presence>,
     changes: Changes,
+    challengeable: Known,
     remembered: Remembered,
 }
 
@@ -83,6 +87,7 @@ impl Store {
                 verifier_key: key.derive_hmac(b"local password verifiers")?,
                 presence: OnceCell::new(),
                 changes: Changes::of(&path),
+                challengeable: Known::default(),
                 remembered: Remembered::default(),
                 path,
             }),

@@ -25,10 +25,13 @@ pub(super) async fn fresh() -> (tempfile::TempDir, Store) {
 }
 
 async fn add(store: &Store, account: &str, name: &str) -> Result<(), StoreError> {
-    let verifier = Secret::from(CANARY);
-    store
-        .add_local_password(account, name, PasswordKind::Generated, &verifier)
-        .await
+    let new = NewPassword {
+        name: name.to_owned(),
+        kind: PasswordKind::Generated,
+        verifier: Secret::from(CANARY),
+        profile: None,
+    };
+    store.add_local_password(account, &new).await
 }
 
 /// The error and all its causes, as a log would show it, and as `Debug` would.

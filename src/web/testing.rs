@@ -97,6 +97,7 @@ pub(crate) const OLE: &str = "ole@x.org";
 fn config(state_dir: &Path, grant: Grant, sign_in: SignInSettings) -> Config {
     let store = state_dir.join("store");
     let account = |address: &str, auth| Account {
+        profile: None,
         address: address.to_owned(),
         login_names: Vec::new(),
         provider: "custom".to_owned(),
@@ -104,6 +105,7 @@ fn config(state_dir: &Path, grant: Grant, sign_in: SignInSettings) -> Config {
         endpoints: HashMap::new(),
     };
     Config {
+        profiles: Default::default(),
         listeners: Vec::new(),
         accounts: Accounts::new(vec![
             account("anna@x.org", AccountAuth::Passthrough),

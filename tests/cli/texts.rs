@@ -173,7 +173,10 @@ fn providers_are_listed_found_and_told() {
         gmx.lines().next()
     );
     let several = home.run(&["providers", "outlook"]).ok();
-    assert!(several.contains("(OAuth only: not yet)"), "{several}");
+    assert!(
+        several.contains("(takes tokens only: mailsluice sign-in)"),
+        "{several}"
+    );
     let document = home.run(&["providers", "webde", "--json"]).json();
     assert_eq!(document[0]["imap"][0]["host"], "imap.web.de");
     let none = home.run(&["providers", "no such"]).failed(66);

@@ -4,7 +4,6 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use mailsluice::protocol::Protocol;
-use tokio::net::TcpStream;
 use tokio::time::{advance, timeout};
 
 use super::clock::with_a_still_clock;
@@ -145,10 +144,7 @@ async fn stage(house: &House, protocol: Protocol, settings: &str) -> Stage {
 }
 
 async fn client(stage: &Stage) -> Peer {
-    let tcp = TcpStream::connect(stage.address)
-        .await
-        .expect("the service");
-    Peer::new(tcp).expect("a connection")
+    Peer::dial(stage.address).await.expect("the service")
 }
 
 /// RFC 8446 section 5.1.

@@ -1,13 +1,14 @@
 //! Our end of one leg's connection, and what it was told.
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use mailsluice::config::runtime::Trust;
 use mailsluice::net::{Acceptor, ClientTlsConfigs, Stream, handshake};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::stage::HOST;
@@ -22,6 +23,14 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// A client of the service at `address`. A log line names it by its address, so its port is bound before it connects:
+    /// else the system may give the same one to connections that lead to different places.
+    pub(crate) async fn dial(address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((Ipv4Addr::UNSPECIFIED, 0).into())?;
+        Self::new(socket.connect(address).await?)
+    }
+
     pub(crate) fn new(tcp: TcpStream) -> io::Result<Self> {
         tcp.set_nodelay(true)?;
         Ok(Self {

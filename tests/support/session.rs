@@ -7,11 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mailsluice::proto::dialogue::{
     Breach, CloseReason, Credential, Ending, Established, HOLD_MAX, Login, LoginAction,
-    LoginAttempt, LoginInput, LoginSettings, Progress, Reset, Upstream, UpstreamAction,
-    UpstreamInput, UpstreamSettings, Watch,
+    LoginAttempt, LoginInput, LoginSettings, Progress, Proof, Reset, Upstream, UpstreamAction,
+    UpstreamInput, UpstreamSettings, Watch, Welcome,
 };
 use mailsluice::proto::flow::{Flow, Piece};
+use mailsluice::proto::offer::Offer;
 use mailsluice::proto::refusal::{Cause, Refusal};
+use mailsluice::proto::sasl::Challenges;
 use mailsluice::proto::{login, reset, upstream, watch};
 use mailsluice::protocol::Leg;
 use mailsluice::secret::Secret;
@@ -29,6 +31,8 @@ pub(crate) struct Session<'a> {
     upstream: Option<Box<dyn Upstream>>,
     /// What the upstream dialogue found, until the watch gets it.
     established: Option<Established>,
+    /// What SCRAM is to be answered.
+    server_final: Option<String>,
     watch: Option<Box<dyn Watch>>,
     /// The client has gone, and the upstream is made fit for another.
     reset: Option<Box<dyn Reset>>,
@@ -87,6 +91,13 @@ impl<'a> Session<'a> {
             host: HOST.to_owned(),
             tls: settings.client_tls,
             max_message_size: settings.max_message_size,
+            offer: Arc::new(Offer::new(
+                settings.protocol,
+                Arc::clone(&settings.profile),
+                settings.recoverable,
+                &settings.promised,
+            )),
+            challenges: Challenges::new(Secret::from("seed"), Secret::from("salt")),
         };
         let mut session = Self {
             settings,
@@ -94,6 +105,7 @@ impl<'a> Session<'a> {
             login_settings,
             upstream: None,
             established: None,
+            server_final: None,
             watch: None,
             reset: None,
             client: Inbox::default(),
@@ -386,7 +398,8 @@ impl<'a> Session<'a> {
             .unread
             .splice(0..0, established.leftover.iter().copied());
         let protocol = self.settings.protocol;
-        let mut watch = watch(protocol, &self.login_settings, &established);
+        let profile = Arc::clone(&self.settings.profile);
+        let mut watch = watch(protocol, &self.login_settings, profile, &established);
         if self.settings.keep {
             watch.keep_upstream();
         }
@@ -405,18 +418,23 @@ impl<'a> Session<'a> {
         let known = ["anna", "anna@example.org"]
             .iter()
             .any(|name| attempt.name.eq_ignore_ascii_case(name));
-        let right = attempt.password.expose() == b"wonderland";
+        let (right, server_final) = knows(&attempt.proof, &Secret::from("wonderland"));
         let passthrough = self.settings.credential == Kind::Passthrough;
         let refused = !passthrough && (!known || !right);
         if refused {
             let text = "Wrong name or password.";
             return self.refuse(&Refusal::new(Cause::WrongPassword, "local-password", text));
         }
+        self.server_final = server_final;
         let user = "anna@example.org".to_owned();
         let credential = match self.settings.credential {
             Kind::Passthrough => Credential::Password {
                 user: attempt.name,
-                password: attempt.password,
+                password: attempt
+                    .proof
+                    .password()
+                    .cloned()
+                    .unwrap_or(Secret::from("")),
             },
             Kind::Stored => Credential::Password {
                 user,
@@ -439,8 +457,8 @@ impl<'a> Session<'a> {
         self.provider = Inbox::default();
         self.connections += 1;
         let mut upstream = upstream(self.settings.protocol, settings);
-        if let Some(profile) = &self.settings.assumed {
-            upstream.assume(Arc::new(profile.clone()));
+        if let Some(abilities) = &self.settings.assumed {
+            upstream.assume(Arc::new(abilities.clone()));
         }
         self.upstream = Some(upstream);
         self.upstream_step(UpstreamInput::Connected)
@@ -464,7 +482,12 @@ impl<'a> Session<'a> {
                 UpstreamAction::Established(established) => {
                     self.upstream = None;
                     self.established = Some(*established.clone());
-                    self.login_step(LoginInput::Accepted(&established))?;
+                    let server_final = self.server_final.take();
+                    self.login_step(LoginInput::Accepted(Welcome {
+                        established: &established,
+                        profile: &self.settings.profile,
+                        server_final: server_final.as_deref(),
+                    }))?;
                 }
                 UpstreamAction::Fail(refusal) => {
                     self.upstream = None;
@@ -489,4 +512,16 @@ fn name(reason: CloseReason) -> String {
         name.push(c.to_ascii_lowercase());
     }
     name
+}
+
+/// Whether `proof` is of `password`, and what SCRAM is answered then.
+fn knows(proof: &Proof, password: &Secret) -> (bool, Option<String>) {
+    match proof {
+        Proof::Password(sent) => (sent.expose() == password.expose(), None),
+        Proof::Digest(digest) => (digest.is_of(password), None),
+        Proof::Scram(proof) => {
+            let server_final = proof.verify(password);
+            (server_final.is_some(), server_final)
+        }
+    }
 }

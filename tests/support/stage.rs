@@ -127,8 +127,10 @@ impl House {
                 },
                 networks: ["127.0.0.0/8".parse().expect("a network")].into(),
                 pin: None,
+                profile: Arc::clone(&settings.profile),
             }],
             accounts: Accounts::new(vec![account]),
+            profiles: std::collections::HashMap::new(),
             store: store_settings(self.folder.path()),
             state_dir: self.folder.path().to_owned(),
             sign_in: SignInSettings::default(),
@@ -195,6 +197,7 @@ fn account(house: &House, transcript: &Transcript, port: u16) -> Account {
         user: user.to_owned(),
     };
     Account {
+        profile: None,
         address: ADDRESS.to_owned(),
         login_names: NAMES.map(str::to_lowercase).into(),
         provider: "custom".to_owned(),

@@ -2,8 +2,10 @@
 //! `tests/transcripts/README.md`. Nothing here knows how it is replayed.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use mailsluice::proto::dialogue::{ClientTls, Farewell, Profile};
+use mailsluice::profile::{Profile, builtin};
+use mailsluice::proto::dialogue::{Abilities, ClientTls, Farewell};
 use mailsluice::proto::refusal::Cause;
 use mailsluice::protocol::{Leg, Protocol, TlsMode};
 
@@ -26,8 +28,14 @@ pub(crate) struct Settings {
     pub(crate) token: String,
     pub(crate) mechanisms: Vec<String>,
     pub(crate) max_message_size: u64,
+    /// How the client is served.
+    pub(crate) profile: Arc<Profile>,
+    /// The local password can be recovered, and challenges are made from a seed that is always the same.
+    pub(crate) recoverable: bool,
+    /// What every upstream here is known to name.
+    pub(crate) promised: Vec<String>,
     /// What the upstream named at an earlier login, before it and after it.
-    pub(crate) assumed: Option<Profile>,
+    pub(crate) assumed: Option<Abilities>,
     /// The upstream may outlive the client.
     pub(crate) keep: bool,
     /// Replayed in one mode only; the file says why.
@@ -154,13 +162,16 @@ impl Settings {
             token: TOKEN.to_owned(),
             mechanisms: Vec::new(),
             max_message_size: 0,
+            profile: Arc::default(),
+            recoverable: false,
+            promised: Vec::new(),
             assumed: None,
             keep: false,
             whole_only: false,
         }
     }
 
-    fn assume(&mut self) -> &mut Profile {
+    fn assume(&mut self) -> &mut Abilities {
         self.assumed.get_or_insert_default()
     }
 
@@ -187,6 +198,12 @@ impl Settings {
             }
             ("assume", list) => self.assume().before_login = words(list),
             ("assume-after-login", list) => self.assume().after_login = words(list),
+            ("profile", name) => {
+                let profile = builtin(name).ok_or("no profile is called so")?;
+                self.profile = Arc::new(profile);
+            }
+            ("recoverable", "") => self.recoverable = true,
+            ("promised", list) => self.promised = words(list).unwrap_or_default(),
             ("keep", "") => self.keep = true,
             ("whole-only", reason) if !reason.is_empty() => self.whole_only = true,
             ("whole-only", _) => return Err("whole-only needs a reason".into()),

@@ -297,6 +297,5 @@ async fn stage(house: &House, protocol: Protocol) -> Stage {
 }
 
 async fn client(stage: &Stage) -> Peer {
-    let tcp = TcpStream::connect(stage.address).await;
-    Peer::new(tcp.expect("the service")).expect("a connection")
+    Peer::dial(stage.address).await.expect("the service")
 }

@@ -10,9 +10,9 @@ use mailsluice::proto::dialogue::{ClientTls, Farewell};
 use mailsluice::proto::goodbye;
 use mailsluice::protocol::{Leg, TlsMode};
 use mailsluice::relay::Service;
-use tokio::net::TcpStream;
 use tokio::time::{Duration, advance, timeout};
 
+use super::ends::{End, Ends};
 use super::peer::{PATIENCE, Peer};
 use super::script::{Joined, Mode, due_in, joined, pieces};
 use super::stage::{BEFORE_LOGIN, Stage};
@@ -103,8 +103,7 @@ enum Step {
 
 impl<'a> Play<'a> {
     async fn begin(transcript: &'a Transcript, mode: Mode, mut stage: Stage) -> Result<Self, Foul> {
-        let tcp = TcpStream::connect(stage.address).await.map_err(foul)?;
-        let mut client = Peer::new(tcp).map_err(foul)?;
+        let mut client = Peer::dial(stage.address).await.map_err(foul)?;
         let name = client.name();
         if transcript.settings.client_tls == ClientTls::Active {
             client.connect_tls(&stage.trust).await.map_err(foul)?;
@@ -307,7 +306,7 @@ impl<'a> Play<'a> {
             hung_up_on(upstream).await?;
         }
         self.compare_upstream().await?;
-        let end = self.stage.ends.of(&self.name).await;
+        let end = logged_end(&self.stage.ends, &self.name).await?;
         let as_said = match outcome {
             Outcome::Said(leg, cause) => {
                 end.cause.starts_with(cause) && leg.is_none_or(|leg| end.leg == leg.to_string())
@@ -325,7 +324,7 @@ impl<'a> Play<'a> {
         if !self.client.read_to_end().await {
             return Err("the client's connection is not closed".into());
         }
-        let end = self.stage.ends.of(&self.name).await;
+        let end = logged_end(&self.stage.ends, &self.name).await?;
         if end.cause != "logged out" {
             return Err(format!("the session ended otherwise: {end:?}"));
         }
@@ -354,9 +353,7 @@ impl<'a> Play<'a> {
             upstream.finish().await;
         }
         drop(self.stage.upstream);
-        let ended = timeout(PATIENCE, self.stage.ends.of(&self.name)).await;
-        ended.map_err(|_| "the session does not end with its legs")?;
-        Ok(())
+        logged_end(&self.stage.ends, &self.name).await.map(drop)
     }
 
     /// Nobody else knocks at the upstream.
@@ -380,6 +377,12 @@ async fn take(step: &Step, upstream: &mut Peer, stage: &Stage, mode: Mode) -> Re
         Step::Eof => upstream.finish().await,
     }
     Ok(())
+}
+
+/// What the log says about the end of the session of the client called `name`.
+async fn logged_end(ends: &Ends, name: &str) -> Result<End, Foul> {
+    let ended = timeout(PATIENCE, ends.of(name)).await;
+    ended.map_err(|_| "the session does not end with its legs".to_owned())
 }
 
 async fn hung_up_on(upstream: &mut Peer) -> Result<(), Foul> {

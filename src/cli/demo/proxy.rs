@@ -147,6 +147,7 @@ fn config(
     let mut listeners = Vec::new();
     for (protocol, port) in ports {
         listeners.push(Listener {
+            profile: Arc::default(),
             protocol,
             address: free_from(port)?,
             tls: ListenerTls::Off,
@@ -155,6 +156,7 @@ fn config(
         });
     }
     Ok(Config {
+        profiles: HashMap::new(),
         listeners,
         accounts: Accounts::new(vec![
             account(
@@ -198,6 +200,7 @@ fn account(provider: &Provider, files: &Files, address: &str, auth: AccountAuth)
         user: address.to_owned(),
     };
     Account {
+        profile: None,
         address: address.to_owned(),
         login_names: Vec::new(),
         provider: "custom".to_owned(),

@@ -14,6 +14,7 @@ use super::super::oauth::Grant;
 use super::super::read::read;
 use super::super::runtime::{Account, AccountAuth, Accounts, Endpoint};
 use super::endpoint::{Owner, Servers};
+use super::profile::chosen;
 use super::secret::{Proof, Said};
 use super::{Check, endpoint, oauth, provider, secret};
 use crate::protocol::Protocol;
@@ -107,7 +108,16 @@ fn account(entry: &AccountEntry, at: &KeyPath, check: &mut Check<'_>) -> Option<
         check.report.add(&at.child("provider"), fault);
         return None;
     }
+    let said = entry.profile.as_ref();
+    let (name, key) = match said {
+        Some(_) => (said, at.child("profile")),
+        None => (
+            check.defaults.profile.as_ref(),
+            KeyPath::dotted("defaults").child("profile"),
+        ),
+    };
     Some(Account {
+        profile: chosen(name, &key, check),
         address: address.to_lowercase(),
         login_names: entry
             .login_names

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use figment::value::Value;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -15,6 +16,8 @@ use super::super::runtime::{CertificateFiles, Listener, ListenerTls, Pin};
 use super::Check;
 use super::files::Holds;
 use super::ports::Written;
+use super::profile::chosen;
+use crate::profile::Profile;
 use crate::protocol::Protocol;
 
 /// Reads and checks every entry. With each listener comes where it is written.
@@ -27,7 +30,7 @@ pub(in super::super) fn listeners(
             place: Place::Default,
             key: KeyPath::dotted("listener"),
         };
-        defaults()
+        defaults(usual(check))
             .map(|listener| (listener, unwritten.clone()))
             .collect()
     } else {
@@ -73,16 +76,24 @@ fn written(entries: Vec<Value>, check: &mut Check<'_>) -> Vec<(Listener, Written
     listeners
 }
 
-fn defaults() -> impl Iterator<Item = Listener> {
-    DEFAULT_PORTS.into_iter().flat_map(|(protocol, port)| {
+fn defaults(profile: Arc<Profile>) -> impl Iterator<Item = Listener> {
+    DEFAULT_PORTS.into_iter().flat_map(move |(protocol, port)| {
+        let profile = Arc::clone(&profile);
         loopbacks(port).map(|address| Listener {
             protocol,
             address,
             tls: ListenerTls::Off,
             networks: Vec::new(),
             pin: None,
+            profile: Arc::clone(&profile),
         })
     })
+}
+
+/// The profile of a listener that names none: `modern`, as the file may have changed it.
+fn usual(check: &Check<'_>) -> Arc<Profile> {
+    let usual = Profile::default();
+    check.profiles.get(&usual.name).cloned().unwrap_or_default()
 }
 
 pub(super) fn loopbacks(port: u16) -> [SocketAddr; 2] {
@@ -98,6 +109,8 @@ fn listener(entry: &ListenerEntry, at: &KeyPath, check: &mut Check<'_>) -> Vec<L
     let tls = tls(entry, at, check);
     let networks = networks(entry, at, check);
     let pin = pin(entry, at, check);
+    let profile = chosen(entry.profile.as_ref(), &at.child("profile"), check);
+    let profile = profile.unwrap_or_else(|| usual(check));
     let exposed = addresses.iter().flatten().any(|a| !a.ip().is_loopback());
     let consent = consent(entry, at, exposed, check);
     let (Some(protocol), Some(addresses), Some(tls)) = (protocol, addresses, tls) else {
@@ -114,6 +127,7 @@ fn listener(entry: &ListenerEntry, at: &KeyPath, check: &mut Check<'_>) -> Vec<L
             tls: tls.clone(),
             networks: reach(&networks, address),
             pin: pin.clone(),
+            profile: Arc::clone(&profile),
         })
         .collect()
 }

@@ -6,12 +6,14 @@ mod files;
 mod listener;
 mod oauth;
 mod ports;
+mod profile;
 mod provider;
 mod secret;
 mod settings;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(super) use self::account::accounts;
 pub(super) use self::files::Files;
@@ -19,6 +21,7 @@ pub(super) use self::listener::listeners;
 pub(super) use self::oauth::issuers;
 pub use self::ports::PortProbe;
 pub(super) use self::ports::{Written, callback_port, ports};
+pub(super) use self::profile::profiles;
 pub(super) use self::settings::{host, limits, log, sign_in, store, warm};
 use super::fault::Fault;
 use super::file::{AccountEntry, IssuerEntry};
@@ -27,6 +30,7 @@ use super::nearest::nearest;
 use super::oauth::Grant;
 use super::providers::{Catalogue, Provider};
 use super::read::Report;
+use crate::profile::Profile;
 
 /// What the checks stand on, and what they found.
 pub(super) struct Check<'a> {
@@ -36,6 +40,8 @@ pub(super) struct Check<'a> {
     pub(super) defaults: &'a AccountEntry,
     /// The issuers that the file speaks of.
     pub(super) issuers: &'a BTreeMap<String, IssuerEntry>,
+    /// The profiles by name.
+    pub(super) profiles: HashMap<String, Arc<Profile>>,
     /// The port that sign-ins come back to.
     pub(super) sign_in_port: u16,
     /// Relative paths start here: the folder of the configuration file.

@@ -17,6 +17,13 @@ pub(super) fn provider_hint(nearest: Option<&str>) -> String {
     }
 }
 
+pub(super) fn profile_hint(nearest: Option<&str>) -> String {
+    match nearest {
+        Some(nearest) => format!("did you mean \"{nearest}\"?"),
+        None => "see `mailsluice profiles`.".to_owned(),
+    }
+}
+
 pub(super) fn or_switch_off(off: Option<&str>) -> String {
     let rest = |off| format!(", or write {off} and use the rest");
     off.map_or_else(String::new, rest)

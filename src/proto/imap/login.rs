@@ -7,27 +7,26 @@
 //! |---|---|---|
 //! | `ExpectCommand` | a command | any |
 //! | `ExpectResponse` | the client's answer to a SASL challenge | `ExpectCommand`, `AwaitDecision` |
-//! | `AwaitDecision` | accepted or refused; the client is not read | `Done`, `ExpectCommand` |
+//! | `AwaitDecision` | accepted or refused; the client is not read | `Done`, `ExpectCommand`, `ExpectLast` |
+//! | `ExpectLast` | the empty answer to SCRAM's last message | `Done` |
 //! | `AwaitTls` | the handshake; the client is not read | `ExpectCommand` |
 //! | `Done` | nothing | – |
 
-mod exchange;
 mod stranger;
 
 use bytes::Bytes;
 
-use self::exchange::{Exchange, Next};
 use super::codec::capability;
-use super::codec::command::{Command, Malformed, Mechanism, Request, command};
+use super::codec::command::{Command, Malformed, Request, command};
 use super::codec::refusal;
 use super::frame::{Frame, Frames};
+use crate::profile::{Mechanism, Quirk};
 use crate::proto::dialogue::{
-    ClientTls, CloseReason, Established, Login, LoginAction, LoginAttempt, LoginInput,
-    LoginSettings,
+    ClientTls, CloseReason, Login, LoginAction, LoginAttempt, LoginInput, LoginSettings, Welcome,
 };
 use crate::proto::lines::Line;
 use crate::proto::refusal::Refusal;
-use crate::proto::sasl::{self, SaslError};
+use crate::proto::sasl::{self, Next, SaslError, Server};
 use crate::secret::Secret;
 
 /// See the module.
@@ -45,8 +44,9 @@ pub struct ImapLogin {
 #[derive(Debug)]
 enum State {
     ExpectCommand,
-    ExpectResponse { tag: String, exchange: Exchange },
+    ExpectResponse { tag: String, server: Server },
     AwaitDecision { tag: String },
+    ExpectLast { reply: Bytes },
     AwaitTls,
     Done,
 }
@@ -79,7 +79,7 @@ impl Login for ImapLogin {
                 self.first_octet_seen = false;
                 self.state = State::ExpectCommand;
             }
-            LoginInput::Accepted(established) => self.accepted(established, actions),
+            LoginInput::Accepted(welcome) => self.accepted(welcome, actions),
             LoginInput::Refused(why) => self.refused(why, actions),
             LoginInput::Deadline => {
                 let words = "Autologout; no login in time";
@@ -95,7 +95,7 @@ impl Login for ImapLogin {
     fn reads(&self) -> bool {
         matches!(
             self.state,
-            State::ExpectCommand | State::ExpectResponse { .. }
+            State::ExpectCommand | State::ExpectResponse { .. } | State::ExpectLast { .. }
         )
     }
 
@@ -104,6 +104,7 @@ impl Login for ImapLogin {
             State::ExpectCommand => "expect-command",
             State::ExpectResponse { .. } => "expect-response",
             State::AwaitDecision { .. } => "await-decision",
+            State::ExpectLast { .. } => "expect-last",
             State::AwaitTls => "await-tls",
             State::Done => "done",
         }
@@ -111,13 +112,17 @@ impl Login for ImapLogin {
 }
 
 impl ImapLogin {
-    /// Always with the capability code: some clients ask for nothing else (PROTOCOL A.2).
+    /// With the capability code: some clients ask for nothing else (PROTOCOL A.2). Those from before RFC 1730 know none.
     fn greeting(&self) -> String {
-        format!(
-            "* OK [CAPABILITY {}] {} ready\r\n",
-            capability::before_login(self.settings.tls),
-            self.settings.host
-        )
+        let host = &self.settings.host;
+        if self.settings.offer.profile.has(Quirk::Imap2bis) {
+            return format!("* OK {host} ready\r\n");
+        }
+        format!("* OK [CAPABILITY {}] {host} ready\r\n", self.capabilities())
+    }
+
+    fn capabilities(&self) -> String {
+        self.settings.offer.list(self.settings.tls).join(" ")
     }
 
     fn read(&mut self, bytes: &[u8], actions: &mut Vec<LoginAction>) {
@@ -148,17 +153,26 @@ impl ImapLogin {
                     }
                     None => return,
                 },
-                State::ExpectResponse { tag, exchange } => {
+                State::ExpectResponse { tag, server } => {
                     match self.frames.next_line(sasl::SASL_LINE_MAX) {
                         Some(Line::Complete(line)) => {
-                            self.on_response(tag, exchange, line.expose(), actions);
+                            let next = server.answer(line.expose(), &mut self.settings.challenges);
+                            self.proceed(tag, next, actions);
                         }
                         Some(Line::TooLong) => self.bad(&tag, "Response too long", actions),
                         None => {
-                            self.state = State::ExpectResponse { tag, exchange };
+                            self.state = State::ExpectResponse { tag, server };
                             return;
                         }
                     }
+                }
+                State::ExpectLast { reply } => {
+                    if self.frames.next_line(sasl::SASL_LINE_MAX).is_none() {
+                        self.state = State::ExpectLast { reply };
+                        return;
+                    }
+                    // Whatever it says: it has proved itself, and RFC 5802 has nothing more to hear.
+                    return self.hand_over(reply, actions);
                 }
                 waiting => {
                     self.state = waiting;
@@ -181,7 +195,7 @@ impl ImapLogin {
         };
         match request {
             Request::Capability => {
-                let list = capability::before_login(self.settings.tls);
+                let list = self.capabilities();
                 let reply = format!("* CAPABILITY {list}\r\n{tag} OK CAPABILITY completed\r\n");
                 say(actions, reply);
             }
@@ -225,37 +239,33 @@ impl ImapLogin {
     fn on_authenticate(
         &mut self,
         tag: String,
-        mechanism: Mechanism,
+        mechanism: Option<Mechanism>,
         initial_response: Option<Secret>,
         actions: &mut Vec<LoginAction>,
     ) {
-        let Some(exchange) = Exchange::begin(mechanism) else {
+        let Some(mechanism) = mechanism.filter(|it| self.settings.offer.completes(*it)) else {
             // B.6: NO, not BAD, so that the client tries another one.
             say(actions, format!("{tag} NO Mechanism not supported\r\n"));
             return self.count_bad(actions);
         };
-        match initial_response {
-            Some(response) => self.on_response(tag, exchange, response.expose(), actions),
-            None => self.challenge(tag, exchange, actions),
-        }
+        let initial = initial_response.as_ref().map(Secret::expose);
+        let settings = &mut self.settings;
+        let next = Server::begin(mechanism, initial, &mut settings.challenges, &settings.host);
+        self.proceed(tag, next, actions);
     }
 
-    /// Asks for the next message of a SASL exchange.
-    fn challenge(&mut self, tag: String, exchange: Exchange, actions: &mut Vec<LoginAction>) {
-        say(actions, format!("+ {}\r\n", exchange.challenge()));
-        self.state = State::ExpectResponse { tag, exchange };
-    }
-
-    /// A message of a SASL exchange, in base64.
-    fn on_response(
+    /// What a message of a SASL exchange leads to.
+    fn proceed(
         &mut self,
         tag: String,
-        exchange: Exchange,
-        line: &[u8],
+        next: Result<Next, SaslError>,
         actions: &mut Vec<LoginAction>,
     ) {
-        match exchange.answer(line) {
-            Ok(Next::Challenge(exchange)) => self.challenge(tag, exchange, actions),
+        match next {
+            Ok(Next::Challenge(challenge, server)) => {
+                say(actions, format!("+ {challenge}\r\n"));
+                self.state = State::ExpectResponse { tag, server };
+            }
             Ok(Next::Attempt(attempt)) => self.attempt(tag, Ok(attempt), actions),
             Err(why) => self.attempt(tag, Err(why), actions),
         }
@@ -277,18 +287,36 @@ impl ImapLogin {
         }
     }
 
-    fn accepted(&mut self, established: &Established, actions: &mut Vec<LoginAction>) {
+    fn accepted(&mut self, welcome: Welcome<'_>, actions: &mut Vec<LoginAction>) {
         let State::AwaitDecision { tag } = &self.state else {
             return;
         };
         let mut reply = format!("{tag} OK ").into_bytes();
+        let profile = welcome.profile;
         // B.8 no. 9: where the upstream named none, none are invented, and the client asks.
-        if let Some(capabilities) = &established.capabilities {
+        if let Some(list) = &welcome.established.capabilities
+            && !profile.has(Quirk::Imap2bis)
+        {
             reply.extend_from_slice(b"[CAPABILITY ");
-            reply.extend(capability::after_login(capabilities.join(" ").as_bytes()));
+            reply.extend(capability::after_login(
+                list.join(" ").as_bytes(),
+                &profile.imap,
+            ));
             reply.extend_from_slice(b"] ");
         }
         reply.extend_from_slice(b"Logged in\r\n");
+        let Some(last) = welcome.server_final else {
+            return self.hand_over(reply.into(), actions);
+        };
+        // RFC 3501 has no data in the tagged OK: the last message is a challenge, its answer empty (RFC 4422 section 3.1).
+        let last = sasl::encode(last.as_bytes());
+        say(actions, [b"+ ", last.expose(), b"\r\n"].concat());
+        let reply = reply.into();
+        self.state = State::ExpectLast { reply };
+        self.advance(actions);
+    }
+
+    fn hand_over(&mut self, reply: Bytes, actions: &mut Vec<LoginAction>) {
         self.state = State::Done;
         say(actions, reply);
         actions.push(LoginAction::HandOver {
@@ -356,15 +384,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::profile::Profile;
+    use crate::proto::dialogue::Established;
     use crate::proto::refusal::Cause;
+    use crate::protocol::Protocol;
 
     /// Every action as text; each attempt is refused as soon as it is made.
     fn answers<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
-        let mut login = ImapLogin::new(LoginSettings {
-            host: "sluice.test".into(),
-            tls: ClientTls::Off,
-            max_message_size: 0,
-        });
+        let mut login = ImapLogin::new(LoginSettings::usual(
+            Protocol::Imap,
+            "sluice.test",
+            ClientTls::Off,
+        ));
         let mut seen = Vec::new();
         for chunk in chunks {
             let mut actions = Vec::new();
@@ -383,11 +414,11 @@ mod tests {
 
     #[test]
     fn no_debug_output_shows_a_password() {
-        let mut login = ImapLogin::new(LoginSettings {
-            host: "sluice.test".into(),
-            tls: ClientTls::Off,
-            max_message_size: 0,
-        });
+        let mut login = ImapLogin::new(LoginSettings::usual(
+            Protocol::Imap,
+            "sluice.test",
+            ClientTls::Off,
+        ));
         let mut actions = Vec::new();
         login.step(
             LoginInput::Bytes(b"a LOGIN anna hunter2\r\nb LOGIN x hunter2"),
@@ -402,13 +433,18 @@ mod tests {
 
     #[test]
     fn a_decision_nobody_asked_for_changes_nothing() {
-        let mut login = ImapLogin::new(LoginSettings {
-            host: "sluice.test".into(),
-            tls: ClientTls::Off,
-            max_message_size: 0,
-        });
+        let mut login = ImapLogin::new(LoginSettings::usual(
+            Protocol::Imap,
+            "sluice.test",
+            ClientTls::Off,
+        ));
         let mut actions = Vec::new();
-        login.step(LoginInput::Accepted(&Established::default()), &mut actions);
+        let welcome = Welcome {
+            established: &Established::default(),
+            profile: &Profile::default(),
+            server_final: None,
+        };
+        login.step(LoginInput::Accepted(welcome), &mut actions);
         assert!(actions.is_empty());
         assert_eq!(login.phase(), "expect-command");
     }

@@ -24,7 +24,7 @@ use super::codec::cause::cause;
 use super::codec::response::{RespText, Response, Status, response};
 use super::frame::announced;
 use crate::proto::dialogue::{
-    Established, Profile, Upstream, UpstreamAction, UpstreamInput, UpstreamSettings,
+    Abilities, Established, Upstream, UpstreamAction, UpstreamInput, UpstreamSettings,
 };
 use crate::proto::lines::{Line, Lines};
 use crate::proto::refusal::{Cause, Refusal};
@@ -39,7 +39,7 @@ pub struct ImapUpstream {
     /// What the upstream named as its capabilities in its present state.
     capabilities: Option<Vec<String>>,
     /// What it named at an earlier login; taken away when it proves wrong.
-    assumed: Option<Arc<Profile>>,
+    assumed: Option<Arc<Abilities>>,
     /// What it named when it was asked under TLS.
     learned: Option<Vec<String>>,
     /// A login that was said on an assumption, and how it was refused.
@@ -125,13 +125,13 @@ impl Upstream for ImapUpstream {
         }
     }
 
-    fn assume(&mut self, profile: Arc<Profile>) {
-        self.assumed = Some(profile);
+    fn assume(&mut self, abilities: Arc<Abilities>) {
+        self.assumed = Some(abilities);
     }
 
-    fn profile(&self) -> Option<Profile> {
+    fn learned(&self) -> Option<Abilities> {
         let before_login = Some(self.learned.clone()?);
-        Some(Profile {
+        Some(Abilities {
             before_login,
             after_login: None,
         })

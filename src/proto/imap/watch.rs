@@ -20,11 +20,12 @@ mod responses;
 mod traces;
 mod words;
 
+use std::sync::Arc;
+
 use self::commands::Commands;
 use self::responses::Responses;
-use crate::proto::dialogue::{
-    Breach, Ending, Established, Farewell, LoginSettings, Remains, Watch,
-};
+use crate::profile::Profile;
+use crate::proto::dialogue::{Breach, Ending, Established, Farewell, Remains, Watch};
 use crate::proto::flow::Flow;
 use crate::protocol::Leg;
 
@@ -39,10 +40,10 @@ pub struct ImapWatch {
 
 impl ImapWatch {
     /// A watch that begins at a line start on both legs.
-    pub fn new(_settings: &LoginSettings, established: &Established) -> Self {
+    pub fn new(profile: Arc<Profile>, established: &Established) -> Self {
         Self {
             commands: Commands::new(established.capabilities.as_deref()),
-            responses: Responses::default(),
+            responses: Responses::new(profile),
             remains: None,
         }
     }
@@ -150,7 +151,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::proto::dialogue::{ClientTls, HOLD_MAX};
+    use crate::proto::dialogue::HOLD_MAX;
     use crate::proto::flow::Piece;
 
     /// A watch with what the legs have not been taken yet, as the relay keeps it.
@@ -166,17 +167,12 @@ mod tests {
 
     impl Session {
         fn new(capabilities: Option<&str>) -> Self {
-            let settings = LoginSettings {
-                host: "sluice.test".into(),
-                tls: ClientTls::Off,
-                max_message_size: 0,
-            };
             let established = Established {
                 capabilities: capabilities.map(|c| c.split(' ').map(str::to_owned).collect()),
                 leftover: bytes::Bytes::new(),
             };
             Self {
-                watch: ImapWatch::new(&settings, &established),
+                watch: ImapWatch::new(Arc::default(), &established),
                 unread: Default::default(),
                 said: Default::default(),
             }

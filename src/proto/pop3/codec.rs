@@ -13,8 +13,10 @@ use nom::sequence::{delimited, preceded};
 use nom::{IResult, Parser};
 
 use crate::proto::dialogue::ClientTls;
+use crate::proto::offer::Offer;
 use crate::proto::refusal::Cause;
 use crate::proto::text::ascii;
+use crate::protocol::Protocol;
 
 /// One command line: the keyword, and the rest behind one space. `None` where there is no space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,40 +229,34 @@ pub fn is_hidden(line: &[u8]) -> bool {
             .is_some_and(|start| start.eq_ignore_ascii_case(b"SCRAM-"))
 }
 
-/// The mechanisms that are named. All of [`crate::proto::sasl`] are answered, named or not.
+/// The lines of the answer to CAPA before login.
 ///
-/// On a leg without TLS, PLAIN is not named: c-client (alpine, PHP's imap) reports a security problem then, which PHP
-/// programs take for fatal. LOGIN is silent there, and is as clear.
-pub fn mechanisms(tls: ClientTls) -> &'static [&'static str] {
-    match tls {
-        ClientTls::Off | ClientTls::Offered => &["LOGIN"],
-        ClientTls::Active => &["PLAIN", "LOGIN"],
+/// PIPELINING may be among those of the profile because the login hands over what it has not read, and the watch asks an
+/// upstream without PIPELINING one thing at a time.
+pub fn before_login(offer: &Offer, tls: ClientTls, promised: &[String]) -> Vec<String> {
+    let mut lines = vec!["USER".to_owned()];
+    let mechanisms = offer.mechanisms(Protocol::Pop3, tls);
+    if !mechanisms.is_empty() {
+        lines.push(format!("SASL {}", mechanisms.join(" ")));
     }
+    if tls == ClientTls::Offered {
+        lines.push("STLS".to_owned());
+    }
+    lines.extend(offer.profile.pop3.before_login.iter().cloned());
+    lines.extend(offer.promised(Protocol::Pop3, promised, &["EXPIRE", "LOGIN-DELAY"]));
+    lines.push("IMPLEMENTATION mailsluice".to_owned());
+    lines
 }
 
-/// The answer to CAPA before login. Only what holds for every upstream:
-///
-/// TOP and UIDL are optional in RFC 1939, but every provider has them, and clients that ask only here would otherwise
-/// not leave mail on the server. PIPELINING holds because the login hands over what it has not read, and the watch
-/// asks an upstream without PIPELINING one thing at a time. EXPIRE and LOGIN-DELAY are the upstream's to say, after
-/// login.
-pub fn capa(tls: ClientTls) -> Bytes {
-    let stls = if tls == ClientTls::Offered {
-        "STLS\r\n"
-    } else {
-        ""
-    };
-    let sasl = mechanisms(tls).join(" ");
-    Bytes::from(format!(
-        "+OK Capability list follows\r\n\
-         USER\r\nSASL {sasl}\r\n{stls}TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n\
-         IMPLEMENTATION mailsluice\r\n.\r\n"
-    ))
+/// The answer to CAPA before login.
+pub fn capa(lines: &[String]) -> Bytes {
+    let list = lines.join("\r\n");
+    Bytes::from(format!("+OK Capability list follows\r\n{list}\r\n.\r\n"))
 }
 
 /// The answer to a bare AUTH, which Outlook and c-client send to discover mechanisms.
-pub fn auth_list(tls: ClientTls) -> Bytes {
-    let list = mechanisms(tls).join("\r\n");
+pub fn auth_list(mechanisms: &[&str]) -> Bytes {
+    let list = mechanisms.join("\r\n");
     Bytes::from(format!("+OK Mechanisms follow\r\n{list}\r\n.\r\n"))
 }
 

@@ -1,16 +1,15 @@
 //! The POP3 dialogue with the client before authentication: we are the server (RFC 1939 section 4, AUTHORIZATION).
 //!
 //! Everything said here is our own; nothing is filtered from an upstream. It does not know accounts: `USER` is always
-//! `+OK`, so that names cannot be probed. APOP is refused, since it needs a password that can be recovered.
+//! `+OK`, so that names cannot be probed. APOP is offered, by the timestamp in the banner, where passwords can be recovered.
 //!
 //! | state | waits for |
 //! |---|---|
 //! | `Connecting` | the connection |
 //! | `ExpectCommand` | a command; the name of the last USER, if any |
-//! | `ExpectPlain` | the answer to the empty challenge of AUTH PLAIN |
-//! | `ExpectLoginName` | the answer to `Username:` of AUTH LOGIN |
-//! | `ExpectLoginPassword` | the answer to `Password:`; has the name |
+//! | `ExpectResponse` | the answer to a SASL challenge |
 //! | `AwaitDecision` | accepted or refused; the client is not read |
+//! | `ExpectLast` | the empty answer to SCRAM's last message |
 //! | `AwaitTls` | the handshake after STLS |
 //! | `Over` | nothing: handed over or closed |
 
@@ -18,19 +17,22 @@ use bytes::Bytes;
 
 use super::codec::{self, Command, Verb, auth_argument};
 use super::frame::COMMAND_MAX;
+use crate::profile::Mechanism;
 use crate::proto::dialogue::{
     ClientTls, CloseReason, Login, LoginAction, LoginAttempt, LoginInput, LoginSettings,
 };
 use crate::proto::lines::{Line, Lines};
 use crate::proto::refusal::Cause;
-use crate::proto::sasl::{self, LOGIN_PASSWORD, LOGIN_USERNAME, SASL_LINE_MAX, SaslError};
+use crate::proto::sasl::{self, Next, SASL_LINE_MAX, SaslError, Server};
+use crate::protocol::Protocol;
 use crate::secret::Secret;
 
 /// The client-facing dialogue.
 #[derive(Debug)]
 pub struct Pop3Login {
-    host: String,
-    tls: ClientTls,
+    settings: LoginSettings,
+    /// What APOP digests, if it is offered.
+    timestamp: Option<String>,
     lines: Lines,
     state: State,
     mistakes: usize,
@@ -42,10 +44,9 @@ pub struct Pop3Login {
 enum State {
     Connecting,
     ExpectCommand { user: Option<Bytes> },
-    ExpectPlain,
-    ExpectLoginName,
-    ExpectLoginPassword { name: Secret },
+    ExpectResponse { server: Server },
     AwaitDecision,
+    ExpectLast,
     AwaitTls,
     Over,
 }
@@ -54,8 +55,8 @@ impl Pop3Login {
     /// A dialogue that waits for its connection.
     pub fn new(settings: LoginSettings) -> Self {
         Self {
-            host: settings.host,
-            tls: settings.tls,
+            settings,
+            timestamp: None,
             lines: Lines::default(),
             state: State::Connecting,
             mistakes: 0,
@@ -69,19 +70,22 @@ impl Login for Pop3Login {
         match (std::mem::replace(&mut self.state, State::Over), input) {
             (State::Over, _) => {}
             (State::Connecting, LoginInput::Connected) => {
-                // No timestamp in angle brackets: that would offer APOP (RFC 1939 section 7).
-                say(actions, format!("+OK {} ready\r\n", self.host));
+                say(actions, self.banner());
                 self.state = State::READY;
             }
             (State::AwaitTls, LoginInput::TlsReady) => {
-                self.tls = ClientTls::Active;
+                self.settings.tls = ClientTls::Active;
                 self.state = State::READY;
             }
-            (State::AwaitDecision, LoginInput::Accepted(_)) => {
-                say(actions, "+OK Logged in\r\n");
-                let leftover = std::mem::take(&mut self.lines).into_leftover();
-                actions.push(LoginAction::HandOver { leftover });
-            }
+            (State::AwaitDecision, LoginInput::Accepted(welcome)) => match welcome.server_final {
+                None => self.hand_over(actions),
+                Some(last) => {
+                    let last = sasl::encode(last.as_bytes());
+                    say(actions, [b"+ ", last.expose(), b"\r\n"].concat());
+                    self.state = State::ExpectLast;
+                    self.advance(actions);
+                }
+            },
             (State::AwaitDecision, LoginInput::Refused(refusal)) => {
                 self.state = State::READY;
                 self.mistake(codec::refusal(refusal.cause, &refusal.text), actions);
@@ -123,9 +127,9 @@ impl Login for Pop3Login {
             State::Connecting => "connecting",
             State::ExpectCommand { user: None } => "authorization",
             State::ExpectCommand { user: Some(_) } => "user",
-            State::ExpectPlain => "auth-plain",
-            State::ExpectLoginName | State::ExpectLoginPassword { .. } => "auth-login",
+            State::ExpectResponse { .. } => "response",
             State::AwaitDecision => "decision",
+            State::ExpectLast => "last",
             State::AwaitTls => "stls",
             State::Over => "over",
         }
@@ -138,9 +142,7 @@ impl State {
     /// The longest line that may come now.
     fn line_max(&self) -> usize {
         match self {
-            Self::ExpectPlain | Self::ExpectLoginName | Self::ExpectLoginPassword { .. } => {
-                SASL_LINE_MAX
-            }
+            Self::ExpectResponse { .. } | Self::ExpectLast => SASL_LINE_MAX,
             _ => COMMAND_MAX,
         }
     }
@@ -148,16 +150,32 @@ impl State {
     /// Whether a command was sent that has not got its last response.
     fn owes_an_answer(&self) -> bool {
         match self {
-            Self::ExpectPlain
-            | Self::ExpectLoginName
-            | Self::ExpectLoginPassword { .. }
-            | Self::AwaitDecision => true,
+            Self::ExpectResponse { .. } | Self::AwaitDecision | Self::ExpectLast => true,
             Self::Connecting | Self::ExpectCommand { .. } | Self::AwaitTls | Self::Over => false,
         }
     }
 }
 
 impl Pop3Login {
+    /// A timestamp in angle brackets offers APOP (RFC 1939 section 7); there is none where it cannot be completed.
+    fn banner(&mut self) -> String {
+        let host = &self.settings.host;
+        if !self.settings.offer.completes(Mechanism::Apop) {
+            return format!("+OK {host} ready\r\n");
+        }
+        let timestamp = self.settings.challenges.message_id(host);
+        let banner = format!("+OK {host} ready {timestamp}\r\n");
+        self.timestamp = Some(timestamp);
+        banner
+    }
+
+    fn hand_over(&mut self, actions: &mut Vec<LoginAction>) {
+        self.state = State::Over;
+        say(actions, "+OK Logged in\r\n");
+        let leftover = std::mem::take(&mut self.lines).into_leftover();
+        actions.push(LoginAction::HandOver { leftover });
+    }
+
     fn push(&mut self, bytes: &[u8], actions: &mut Vec<LoginAction>) {
         self.lines.push(bytes);
         self.advance(actions);
@@ -187,11 +205,12 @@ impl Pop3Login {
                     let line = line.expose();
                     match std::mem::replace(&mut self.state, State::READY) {
                         State::ExpectCommand { user } => self.command(line, user, actions),
-                        State::ExpectPlain => self.plain(line, actions),
-                        State::ExpectLoginName => self.login_name(line, actions),
-                        State::ExpectLoginPassword { name } => {
-                            self.login_password(&name, line, actions);
+                        State::ExpectResponse { server } => {
+                            let next = server.answer(line, &mut self.settings.challenges);
+                            self.proceed(next, actions);
                         }
+                        // Whatever it says: it has proved itself, and RFC 5802 has nothing more to hear.
+                        State::ExpectLast => return self.hand_over(actions),
                         waiting => self.state = waiting,
                     }
                 }
@@ -213,7 +232,10 @@ impl Pop3Login {
         let command = Command::parse(line);
         match command.verb {
             Verb::Capa => {
-                say(actions, codec::capa(self.tls));
+                say(
+                    actions,
+                    codec::capa(self.settings.offer.list(self.settings.tls)),
+                );
                 self.state = State::ExpectCommand { user };
             }
             Verb::Noop => {
@@ -235,7 +257,7 @@ impl Pop3Login {
                 say(actions, "+OK Bye\r\n");
                 self.end(CloseReason::Quit, actions);
             }
-            Verb::Apop => self.mistake("-ERR APOP is not offered, use USER and PASS\r\n", actions),
+            Verb::Apop => self.apop(command.trimmed(), actions),
             Verb::Http => self.end(CloseReason::NotThisProtocol, actions),
             Verb::Unknown => self.mistake("-ERR Unknown command\r\n", actions),
             Verb::Dele
@@ -268,48 +290,44 @@ impl Pop3Login {
     /// RFC 5034 section 4; alone it asks for the list of mechanisms.
     fn auth(&mut self, argument: &[u8], actions: &mut Vec<LoginAction>) {
         let (mechanism, initial) = auth_argument(argument);
-        let initial = initial.filter(|initial| *initial != b"=");
+        let offer = &self.settings.offer;
         if mechanism.is_empty() {
-            say(actions, codec::auth_list(self.tls));
-        } else if mechanism.eq_ignore_ascii_case(b"PLAIN") {
-            match initial {
-                Some(message) => self.plain(message, actions),
-                None => {
-                    say(actions, "+ \r\n");
-                    self.state = State::ExpectPlain;
-                }
-            }
-        } else if mechanism.eq_ignore_ascii_case(b"LOGIN") {
-            match initial {
-                Some(name) => self.login_name(name, actions),
-                None => {
-                    say(actions, format!("+ {LOGIN_USERNAME}\r\n"));
-                    self.state = State::ExpectLoginName;
-                }
-            }
-        } else {
-            self.mistake("-ERR Unknown authentication mechanism\r\n", actions);
+            let mechanisms = offer.mechanisms(Protocol::Pop3, self.settings.tls);
+            return say(actions, codec::auth_list(&mechanisms));
         }
+        let known = std::str::from_utf8(mechanism)
+            .ok()
+            .and_then(|it| it.parse().ok());
+        let Some(mechanism) = known.filter(|it: &Mechanism| it.is_sasl() && offer.completes(*it))
+        else {
+            return self.mistake("-ERR Unknown authentication mechanism\r\n", actions);
+        };
+        // RFC 5034 section 4: `=` is an empty one. A client that sends it for PLAIN waits to be asked.
+        let initial = initial.filter(|initial| *initial != b"=");
+        let settings = &mut self.settings;
+        let next = Server::begin(mechanism, initial, &mut settings.challenges, &settings.host);
+        self.proceed(next, actions);
     }
 
-    fn plain(&mut self, line: &[u8], actions: &mut Vec<LoginAction>) {
-        let attempt = sasl::decode(line).and_then(|message| sasl::plain(&message, "AUTH PLAIN"));
-        self.attempt(attempt, actions);
-    }
-
-    fn login_name(&mut self, line: &[u8], actions: &mut Vec<LoginAction>) {
-        match sasl::decode(line) {
-            Ok(name) => {
-                say(actions, format!("+ {LOGIN_PASSWORD}\r\n"));
-                self.state = State::ExpectLoginPassword { name };
+    fn proceed(&mut self, next: Result<Next, SaslError>, actions: &mut Vec<LoginAction>) {
+        match next {
+            Ok(Next::Challenge(challenge, server)) => {
+                say(actions, format!("+ {challenge}\r\n"));
+                self.state = State::ExpectResponse { server };
             }
+            Ok(Next::Attempt(attempt)) => self.attempt(Ok(attempt), actions),
             Err(error) => self.attempt(Err(error), actions),
         }
     }
 
-    fn login_password(&mut self, name: &Secret, line: &[u8], actions: &mut Vec<LoginAction>) {
-        let attempt = sasl::decode(line)
-            .and_then(|password| sasl::attempt(name.expose(), password, "AUTH LOGIN"));
+    /// RFC 1939 section 7: `APOP name digest`. quirk: names may hold spaces, the digest does not.
+    fn apop(&mut self, argument: &[u8], actions: &mut Vec<LoginAction>) {
+        let Some(timestamp) = &self.timestamp else {
+            return self.mistake("-ERR APOP is not offered, use USER and PASS\r\n", actions);
+        };
+        let at = memchr::memrchr(b' ', argument).unwrap_or_default();
+        let (name, digest) = argument.split_at(at);
+        let attempt = sasl::apop(timestamp, name.trim_ascii(), digest.trim_ascii());
         self.attempt(attempt, actions);
     }
 
@@ -329,7 +347,7 @@ impl Pop3Login {
 
     /// RFC 2595 section 4. Bytes behind STLS were sent in clear and would be read as if they had come encrypted.
     fn stls(&mut self, actions: &mut Vec<LoginAction>) {
-        match self.tls {
+        match self.settings.tls {
             ClientTls::Offered if !self.lines.is_empty() => {
                 self.end(CloseReason::BytesBehindStartTls, actions);
             }
@@ -389,11 +407,11 @@ mod tests {
 
     /// What a client is told that sends `input` in these pieces; every attempt is refused.
     fn told(input: &[u8], cuts: &[usize]) -> String {
-        let mut login = Pop3Login::new(LoginSettings {
-            host: "sluice.test".into(),
-            tls: ClientTls::Off,
-            max_message_size: 0,
-        });
+        let mut login = Pop3Login::new(LoginSettings::usual(
+            Protocol::Pop3,
+            "sluice.test",
+            ClientTls::Off,
+        ));
         let refusal = Refusal::new(Cause::WrongPassword, "test", "No.");
         let (mut actions, mut from) = (Vec::new(), 0);
         login.step(LoginInput::Connected, &mut actions);
@@ -411,7 +429,7 @@ mod tests {
             match action {
                 LoginAction::Write(bytes) => text += &bytes.escape_ascii().to_string(),
                 LoginAction::Authenticate(it) => {
-                    text += &format!("{}={:?}", it.name, it.password.expose());
+                    text += &format!("{}={:?}", it.name, it.proof.password().map(Secret::expose));
                 }
                 other => text += &format!("{other:?}"),
             }

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use super::codec::{self, Code, Response, Status};
 use super::frame::{CAPA_LINES_MAX, RESPONSE_MAX};
 use crate::proto::dialogue::{
-    Credential, Established, Profile, Upstream, UpstreamAction, UpstreamInput, UpstreamSettings,
+    Abilities, Credential, Established, Upstream, UpstreamAction, UpstreamInput, UpstreamSettings,
 };
 use crate::proto::lines::{Line, Lines};
 use crate::proto::refusal::{Cause, Refusal};
@@ -43,9 +43,9 @@ pub struct Pop3Upstream {
     /// The capabilities of the state we are in; forgotten when TLS begins. `None` where CAPA is not known.
     capabilities: Option<Vec<String>>,
     /// What CAPA said at an earlier login; taken away when it proves wrong.
-    assumed: Option<Arc<Profile>>,
+    assumed: Option<Arc<Abilities>>,
     /// What it said in this one.
-    learned: Option<Profile>,
+    learned: Option<Abilities>,
     /// A login that was said on an assumption, and how it was refused.
     doubt: Option<(Way, Refusal)>,
 }
@@ -115,11 +115,11 @@ impl Upstream for Pop3Upstream {
         }
     }
 
-    fn assume(&mut self, profile: Arc<Profile>) {
-        self.assumed = Some(profile);
+    fn assume(&mut self, abilities: Arc<Abilities>) {
+        self.assumed = Some(abilities);
     }
 
-    fn profile(&self) -> Option<Profile> {
+    fn learned(&self) -> Option<Abilities> {
         self.learned.clone()
     }
 
@@ -210,7 +210,7 @@ impl Pop3Upstream {
             }
             (State::ExpectSasl(_) | State::ExpectVerdict, Status::Ok) if self.assumed.is_some() => {
                 let assumed = self.assumed.take();
-                let after = assumed.and_then(|profile| profile.after_login.clone());
+                let after = assumed.and_then(|abilities| abilities.after_login.clone());
                 self.establish(after, actions);
             }
             (State::ExpectSasl(_) | State::ExpectVerdict, Status::Ok)
@@ -288,7 +288,7 @@ impl Pop3Upstream {
                 Ok(())
             }
             When::BeforeLogin => {
-                self.learned = Some(Profile {
+                self.learned = Some(Abilities {
                     before_login: list.clone(),
                     after_login: None,
                 });

@@ -19,12 +19,14 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 use memchr::memchr;
 
 use super::codec::{self, Command, Verb};
 use super::frame::{CAPA_LINE_MAX, COMMAND_MAX, EndOfBody};
-use crate::proto::dialogue::{Breach, Ending, Established, Farewell, LoginSettings, Watch};
+use crate::profile::Profile;
+use crate::proto::dialogue::{Breach, Ending, Established, Farewell, Watch};
 use crate::proto::flow::Flow;
 use crate::proto::refusal::Cause;
 use crate::protocol::Leg;
@@ -39,6 +41,7 @@ pub struct Pop3Watch {
     answer: Answer,
     /// The client said QUIT; what it says behind it is thrown away.
     quit: bool,
+    profile: Arc<Profile>,
 }
 
 /// What `+OK` to a command leads to. `-ERR` is one line always.
@@ -63,7 +66,7 @@ impl Pop3Watch {
     /// A watch over an authenticated session.
     ///
     /// PIPELINING was promised before login. An upstream that does not promise it is asked one thing at a time.
-    pub fn new(_settings: &LoginSettings, established: &Established) -> Self {
+    pub fn new(profile: Arc<Profile>, established: &Established) -> Self {
         let pipelines = established.capabilities.iter().flatten().any(|line| {
             codec::capability_name(line.as_bytes()).eq_ignore_ascii_case(b"PIPELINING")
         });
@@ -72,6 +75,7 @@ impl Pop3Watch {
             depth: if pipelines { PIPELINE_MAX } else { 1 },
             answer: Answer::Boundary,
             quit: false,
+            profile,
         }
     }
 
@@ -253,7 +257,7 @@ impl Pop3Watch {
         if line == b"." {
             self.answer = Answer::Boundary;
         }
-        if !codec::is_hidden(line) {
+        if !codec::is_hidden(line) && (line == b"." || self.profile.pop3.admits(line)) {
             flow.pass(Leg::Client, at..at + end + 1);
         }
         Ok(end + 1)
@@ -306,20 +310,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::proto::dialogue::{ClientTls, HOLD_MAX};
+    use crate::proto::dialogue::HOLD_MAX;
     use crate::proto::flow::Piece;
 
     fn watch(capabilities: &[&str]) -> Pop3Watch {
-        let settings = LoginSettings {
-            host: "sluice.test".into(),
-            tls: ClientTls::Off,
-            max_message_size: 0,
-        };
         let established = Established {
             capabilities: Some(capabilities.iter().map(ToString::to_string).collect()),
             ..Established::default()
         };
-        Pop3Watch::new(&settings, &established)
+        Pop3Watch::new(Arc::default(), &established)
     }
 
     /// Feeds `input` from `leg` in the given pieces, as a relay does: what is not taken is offered again.

@@ -8,18 +8,45 @@
 //! A size is checked where the client names it, at MAIL. The octets of a message are not counted: the upstream counts
 //! them, and its 552 passes.
 
-use super::envelope::{Envelope, Parameter};
-use crate::proto::dialogue::{ClientTls, LoginSettings};
-use crate::proto::text::ascii;
+use std::sync::Arc;
 
-/// The keyword lines of the EHLO reply before login.
-pub fn before_login(tls: ClientTls, max_message_size: u64) -> Vec<String> {
-    let mut lines = vec!["PIPELINING".to_owned(), size_line(max_message_size)];
-    lines.extend(["8BITMIME", "ENHANCEDSTATUSCODES", "AUTH PLAIN LOGIN"].map(str::to_owned));
+use super::envelope::{Envelope, Parameter};
+use crate::profile::{Profile, Quirk};
+use crate::proto::dialogue::{ClientTls, LoginSettings};
+use crate::proto::offer::Offer;
+use crate::proto::text::ascii;
+use crate::protocol::Protocol;
+
+/// The keyword lines of the EHLO reply before login. `SIZE` stands without a number here; [`with_size`] fills ours in.
+pub fn before_login(offer: &Offer, tls: ClientTls, promised: &[String]) -> Vec<String> {
+    let mut lines = offer.profile.smtp.before_login.clone();
+    for line in offer.promised(Protocol::Smtp, promised, &SHOWN) {
+        let known = lines
+            .iter()
+            .any(|it| keyword(it).eq_ignore_ascii_case(keyword(&line)));
+        if !known {
+            lines.push(ascii(&line));
+        }
+    }
+    let mechanisms = offer.mechanisms(Protocol::Smtp, tls).join(" ");
+    lines.push(format!("AUTH {mechanisms}"));
+    if offer.profile.has(Quirk::AuthEquals) {
+        // quirk: Outlook Express 4 and the Exchange 5.0 client see only this form (Postfix: broken_sasl_auth_clients).
+        lines.push(format!("AUTH={mechanisms}"));
+    }
     if tls == ClientTls::Offered {
         lines.push("STARTTLS".to_owned());
     }
     lines
+}
+
+/// The lines with our limit in SIZE, if we have one.
+pub fn with_size(lines: &[String], max_message_size: u64) -> Vec<String> {
+    let sized = lines.iter().map(|line| match line.as_str() {
+        "SIZE" => size_line(max_message_size),
+        other => other.to_owned(),
+    });
+    sized.collect()
 }
 
 /// What the upstream can do, and we with it.
@@ -30,15 +57,22 @@ pub struct Extensions {
     /// The largest message either of us takes; 0 is no limit.
     max_message_size: u64,
     client_tls: ClientTls,
+    /// Which of it this client sees.
+    profile: Arc<Profile>,
 }
 
 impl Extensions {
     /// From the upstream's EHLO reply; none named are none there.
-    pub fn new(settings: &LoginSettings, upstream: Option<&[String]>) -> Self {
+    pub fn new(
+        settings: &LoginSettings,
+        profile: Arc<Profile>,
+        upstream: Option<&[String]>,
+    ) -> Self {
         let mut extensions = Self {
             upstream: upstream.unwrap_or_default().to_vec(),
             max_message_size: settings.max_message_size,
             client_tls: settings.tls,
+            profile,
         };
         // RFC 1870 section 4: no number, or 0, is no fixed limit.
         let theirs = extensions
@@ -62,6 +96,7 @@ impl Extensions {
     /// PIPELINING is ours: where the upstream lacks it, commands go one by one. AUTH is over, so it is not offered.
     pub fn after_login(&self) -> Vec<String> {
         let mut lines = vec!["PIPELINING".to_owned(), size_line(self.max_message_size)];
+        lines.retain(|line| self.profile.smtp.admits(line.as_bytes()));
         let shown = self.upstream.iter().filter(|line| self.is_shown(line));
         lines.extend(shown.map(|line| ascii(line)));
         lines
@@ -137,6 +172,10 @@ impl Extensions {
 
     fn is_shown(&self, line: &str) -> bool {
         let keyword = keyword(line);
+        self.profile.smtp.admits(line.as_bytes()) && self.may_pass(keyword)
+    }
+
+    fn may_pass(&self, keyword: &str) -> bool {
         SHOWN.iter().any(|shown| keyword.eq_ignore_ascii_case(shown))
             // RFC 8689 section 2: every hop is encrypted, and we are one.
             || (self.client_tls == ClientTls::Active && keyword.eq_ignore_ascii_case("REQUIRETLS"))
@@ -206,12 +245,11 @@ mod tests {
 
     fn extensions(max_message_size: u64, tls: ClientTls, upstream: &[&str]) -> Extensions {
         let settings = LoginSettings {
-            host: "h".into(),
-            tls,
             max_message_size,
+            ..LoginSettings::usual(Protocol::Smtp, "h", tls)
         };
         let upstream: Vec<String> = upstream.iter().map(|&line| line.to_owned()).collect();
-        Extensions::new(&settings, Some(&upstream))
+        Extensions::new(&settings, Arc::default(), Some(&upstream))
     }
 
     fn mail(extensions: &Extensions, parameters: &str) -> Result<String, &'static str> {

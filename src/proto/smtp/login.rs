@@ -4,17 +4,14 @@
 //! |---|---|---|
 //! | `AwaitConnection` | the connection | banner, `ExpectCommand` |
 //! | `ExpectCommand` | a command line | a reply, an AUTH state, `AwaitTls` or the end |
-//! | `ExpectPlain` | the PLAIN message | `AwaitDecision` |
-//! | `ExpectUser` | the LOGIN user name | `ExpectPassword` |
-//! | `ExpectPassword` | the LOGIN password | `AwaitDecision` |
-//! | `AwaitDecision` | accepted or refused | hand-over, or `ExpectCommand` |
+//! | `ExpectResponse` | the answer to a SASL challenge | `AwaitDecision`, `ExpectCommand` |
+//! | `AwaitDecision` | accepted or refused | hand-over, `ExpectLast`, or `ExpectCommand` |
+//! | `ExpectLast` | the empty answer to SCRAM's last message | hand-over |
 //! | `AwaitTls` | the handshake | `ExpectCommand`, with EHLO forgotten |
 //!
 //! Only one thing ends the dialogue at once besides QUIT: bytes whose meaning is lost, as behind BDAT or STARTTLS.
 
-mod exchange;
-
-use std::mem;
+mod auth;
 
 use bytes::Bytes;
 
@@ -22,14 +19,14 @@ use super::codec::{
     AUTH_LINE_TOO_LONG, CANNOT_VERIFY, Command, HELP, LINE_TOO_LONG, NOT_SERVED, command, hello,
     refusal,
 };
-use super::extensions::before_login;
+use super::extensions::with_size;
 use super::frame::{CommandLine, command_line};
 use crate::proto::dialogue::{
     ClientTls, CloseReason, Login, LoginAction, LoginInput, LoginSettings,
 };
 use crate::proto::lines::Lines;
 use crate::proto::refusal::{Cause, Refusal};
-use crate::secret::Secret;
+use crate::proto::sasl::Server;
 
 /// How many wrong commands are tolerated: Postfix's `smtpd_hard_error_limit`.
 pub const ERRORS_MAX: u32 = 20;
@@ -55,10 +52,9 @@ pub struct SmtpLogin {
 enum State {
     AwaitConnection,
     ExpectCommand,
-    ExpectPlain,
-    ExpectUser,
-    ExpectPassword { user: Secret },
+    ExpectResponse { server: Server },
     AwaitDecision,
+    ExpectLast,
     AwaitTls,
     Done,
 }
@@ -104,12 +100,7 @@ impl Login for SmtpLogin {
                 self.lines = Lines::default();
                 self.state = State::ExpectCommand;
             }
-            LoginInput::Accepted(_) => {
-                self.state = State::Done;
-                let leftover = mem::take(&mut self.lines).into_leftover();
-                say(actions, "235 2.7.0 Authentication succeeded\r\n");
-                actions.push(LoginAction::HandOver { leftover });
-            }
+            LoginInput::Accepted(welcome) => self.accepted(welcome, actions),
             LoginInput::Refused(why) => self.refused(why, actions),
             LoginInput::Deadline => {
                 self.take_leave("421 4.4.2 Too long without a login\r\n", actions);
@@ -125,10 +116,7 @@ impl Login for SmtpLogin {
     fn reads(&self) -> bool {
         matches!(
             self.state,
-            State::ExpectCommand
-                | State::ExpectPlain
-                | State::ExpectUser
-                | State::ExpectPassword { .. }
+            State::ExpectCommand | State::ExpectResponse { .. } | State::ExpectLast
         )
     }
 
@@ -136,10 +124,9 @@ impl Login for SmtpLogin {
         match self.state {
             State::AwaitConnection => "await-connection",
             State::ExpectCommand => "expect-command",
-            State::ExpectPlain => "expect-plain",
-            State::ExpectUser => "expect-user",
-            State::ExpectPassword { .. } => "expect-password",
+            State::ExpectResponse { .. } => "expect-response",
             State::AwaitDecision => "await-decision",
+            State::ExpectLast => "expect-last",
             State::AwaitTls => "await-tls",
             State::Done => "done",
         }
@@ -198,7 +185,8 @@ impl SmtpLogin {
         match command {
             Command::Ehlo => {
                 self.greeted = true;
-                let keywords = before_login(self.settings.tls, self.settings.max_message_size);
+                let offered = self.settings.offer.list(self.settings.tls);
+                let keywords = with_size(offered, self.settings.max_message_size);
                 let reply = hello(&self.settings.host, &keywords);
                 actions.push(LoginAction::Write(reply));
             }

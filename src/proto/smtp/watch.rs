@@ -23,12 +23,15 @@ mod commands;
 mod queue;
 mod replies;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use self::queue::{Asked, Queue};
 use super::codec::hello;
 use super::data::Data;
 use super::extensions::Extensions;
+use crate::profile::Profile;
 use crate::proto::dialogue::{
     Breach, Ending, Established, Farewell, LoginSettings, Remains, Watch,
 };
@@ -77,8 +80,8 @@ enum Phase {
 
 impl SmtpWatch {
     /// For a session that has just logged in.
-    pub fn new(settings: &LoginSettings, established: &Established) -> Self {
-        let extensions = Extensions::new(settings, established.capabilities.as_deref());
+    pub fn new(settings: &LoginSettings, profile: Arc<Profile>, established: &Established) -> Self {
+        let extensions = Extensions::new(settings, profile, established.capabilities.as_deref());
         Self {
             ehlo: hello(&settings.host, &extensions.after_login()),
             helo: hello::<&str>(&settings.host, &[]),

@@ -34,7 +34,7 @@ impl Doorstep {
     async fn login(&self, password: &Secret) -> Result<Granted, Refusal> {
         let attempt = LoginAttempt {
             name: "anna@x.org".into(),
-            password: password.clone(),
+            proof: password.clone().into(),
             mechanism: "LOGIN",
         };
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -63,7 +63,7 @@ async fn the_local_password_is_exchanged_for_a_token_of_the_accounts_server() {
         ("anna@x.org", "mail.x.org", 993)
     );
     assert_eq!(grants::text(token), format!("{CANARY}-a1"));
-    assert_eq!(granted.password_name.as_deref(), Some("laptop"));
+    assert_eq!(granted.local.as_ref().map(|it| &*it.name), Some("laptop"));
     assert!(!format!("{granted:?}").contains(CANARY));
 }
 

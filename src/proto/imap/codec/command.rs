@@ -9,6 +9,7 @@ use nom::multi::{length_data, separated_list0};
 use nom::sequence::{delimited, preceded, separated_pair, terminated};
 use nom::{IResult, Parser};
 
+use crate::profile::Mechanism;
 use crate::secret::Secret;
 
 /// command = tag SP (…) CRLF
@@ -42,23 +43,12 @@ pub enum Request {
     },
     /// AUTHENTICATE
     Authenticate {
-        /// Which mechanism.
-        mechanism: Mechanism,
+        /// Which mechanism; `None` for one we do not know.
+        mechanism: Option<Mechanism>,
         /// Still in base64. Accepted whether or not the client has seen SASL-IR.
         initial_response: Option<Secret>,
     },
     /// Not allowed before login, or unknown.
-    Other,
-}
-
-/// A SASL mechanism of AUTHENTICATE.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mechanism {
-    /// RFC 4616.
-    Plain,
-    /// Obsolete, and what many old programs know.
-    Login,
-    /// One that was not offered.
     Other,
 }
 
@@ -166,11 +156,9 @@ fn authenticate(input: &[u8]) -> IResult<&[u8], Request> {
     let (input, mechanism) = take_while1(is_astring_char).parse(input)?;
     let response = take_while1(|b: u8| b.is_ascii_graphic());
     let (input, initial) = terminated(opt(preceded(space1, response)), space0).parse(input)?;
-    let mechanism = match mechanism.to_ascii_uppercase().as_slice() {
-        b"PLAIN" => Mechanism::Plain,
-        b"LOGIN" => Mechanism::Login,
-        _ => Mechanism::Other,
-    };
+    let mechanism = std::str::from_utf8(mechanism)
+        .ok()
+        .and_then(|it| it.parse().ok());
     let initial_response = initial.map(|response: &[u8]| Secret::new(response.to_vec()));
     Ok((
         input,
@@ -350,13 +338,13 @@ mod tests {
 
     #[test]
     fn authenticate_may_bring_its_response_along() {
-        assert_eq!(parsed(b"a AUTHENTICATE PLAIN"), "Plain None");
+        assert_eq!(parsed(b"a AUTHENTICATE PLAIN"), "Some(Plain) None");
         assert_eq!(
             parsed(b"a authenticate plain  AGE= "),
-            "Plain Some(\"AGE=\")"
+            "Some(Plain) Some(\"AGE=\")"
         );
-        assert_eq!(parsed(b"a AUTHENTICATE LOGIN ="), "Login Some(\"=\")");
-        assert_eq!(parsed(b"a AUTHENTICATE XOAUTH2 abc"), "Other Some(\"abc\")");
+        assert_eq!(parsed(b"a AUTHENTICATE LOGIN ="), "Some(Login) Some(\"=\")");
+        assert_eq!(parsed(b"a AUTHENTICATE XOAUTH2 abc"), "None Some(\"abc\")");
     }
 
     #[test]

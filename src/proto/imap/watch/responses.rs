@@ -2,9 +2,12 @@
 //!
 //! A literal ends only a line of untagged data. `* OK see {5}` is text, and the next line is a response.
 
+use std::sync::Arc;
+
 use super::commands::Commands;
 use super::words::Words;
 use super::{TAIL, tail};
+use crate::profile::{Profile, Shown};
 use crate::proto::dialogue::{Breach, HOLD_MAX};
 use crate::proto::flow::Flow;
 use crate::proto::imap::codec::capability::after_login;
@@ -13,8 +16,9 @@ use crate::proto::imap::frame::announced;
 use crate::protocol::Leg;
 
 /// Where the upstream's stream is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Responses {
+    profile: Arc<Profile>,
     state: State,
     said_bye: bool,
 }
@@ -69,6 +73,15 @@ enum Edit {
 }
 
 impl Responses {
+    /// Between two responses, to a client of this profile.
+    pub(super) fn new(profile: Arc<Profile>) -> Self {
+        Self {
+            profile,
+            state: State::Start,
+            said_bye: false,
+        }
+    }
+
     /// Whether a response of our own may be said now.
     pub(super) fn at_boundary(&self) -> bool {
         matches!(self.state, State::Start)
@@ -154,7 +167,13 @@ impl Responses {
             && kind != Kind::Dropped
         {
             let taken = end + 1;
-            say_edited(edit, at, unread.get(..taken).unwrap_or(unread), flow);
+            say_edited(
+                edit,
+                &self.profile.imap,
+                at,
+                unread.get(..taken).unwrap_or(unread),
+                flow,
+            );
             return Ok(taken);
         }
         Ok(self.pass_line(kind, at, unread, flow))
@@ -276,8 +295,8 @@ fn status(word: &[u8]) -> Option<Status> {
 }
 
 /// Says `line` with its change, or passes it where nothing is to change.
-fn say_edited(edit: Edit, at: usize, line: &[u8], flow: &mut Flow) {
-    let edited = edited(edit, line);
+fn say_edited(edit: Edit, shown: &Shown, at: usize, line: &[u8], flow: &mut Flow) {
+    let edited = edited(edit, shown, line);
     if edited == line {
         flow.pass(Leg::Client, at..at + line.len());
     } else {
@@ -285,14 +304,14 @@ fn say_edited(edit: Edit, at: usize, line: &[u8], flow: &mut Flow) {
     }
 }
 
-fn edited(edit: Edit, line: &[u8]) -> Vec<u8> {
+fn edited(edit: Edit, shown: &Shown, line: &[u8]) -> Vec<u8> {
     let text = line.trim_ascii_end();
     let end = line.get(text.len()..).unwrap_or_default();
     let (Edit::List { at } | Edit::Capability { at } | Edit::Referral { at }) = edit;
     let (before, changed) = text.split_at_checked(at).unwrap_or((text, b""));
     let parsed = resp_text(changed);
     let changed = match edit {
-        Edit::List { .. } => [b" ", after_login(changed).as_slice()].concat(),
+        Edit::List { .. } => [b" ", after_login(changed, shown).as_slice()].concat(),
         Edit::Referral { .. } if parsed.code.is_empty() || parsed.text.is_empty() => {
             b"Elsewhere".to_vec()
         }
@@ -305,7 +324,7 @@ fn edited(edit: Edit, line: &[u8]) -> Vec<u8> {
             };
             let list = code.get(b"CAPABILITY".len()..).unwrap_or_default();
             let after = changed.get(1 + code.len()..).unwrap_or_default();
-            [b"[CAPABILITY ", after_login(list).as_slice(), after].concat()
+            [b"[CAPABILITY ", after_login(list, shown).as_slice(), after].concat()
         }
     };
     [before, &changed, end].concat()

@@ -3,14 +3,14 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::Protocol;
 
 fn login() -> SmtpLogin {
-    let settings = LoginSettings {
-        host: "h".into(),
-        tls: ClientTls::Offered,
-        max_message_size: 0,
-    };
-    SmtpLogin::new(settings)
+    SmtpLogin::new(LoginSettings::usual(
+        Protocol::Smtp,
+        "h",
+        ClientTls::Offered,
+    ))
 }
 
 /// Everything the dialogue does, each attempt refused; neighbouring writes are one.
@@ -30,7 +30,8 @@ fn play(pieces: &[&[u8]]) -> String {
         match action {
             LoginAction::Write(bytes) => shown.push_str(&String::from_utf8_lossy(&bytes)),
             LoginAction::Authenticate(attempt) => {
-                let password = attempt.password.expose().escape_ascii().to_string();
+                let password = attempt.proof.password().expect("PLAIN or LOGIN");
+                let password = password.expose().escape_ascii().to_string();
                 shown.push_str(&format!("<{} {password}>", attempt.name));
             }
             other => shown.push_str(&format!("<{other:?}>")),
@@ -86,7 +87,7 @@ fn no_debug_output_shows_a_secret() {
         LoginInput::Bytes(b"HELO x\r\nAUTH LOGIN c2VjcmV0\r\nc2VjcmV0"),
         &mut actions,
     );
-    assert_eq!(login.phase(), "expect-password");
+    assert_eq!(login.phase(), "expect-response");
     let shown = format!("{login:?}");
     assert!(
         !shown.contains("secret\"") && !shown.contains("c2Vj") && !shown.contains("115"),

@@ -7,18 +7,15 @@ use super::queue::QUEUE_MAX;
 use super::*;
 use crate::proto::dialogue::ClientTls;
 use crate::proto::flow::Piece;
+use crate::protocol::Protocol;
 
 fn watch(keywords: &[&str]) -> SmtpWatch {
-    let settings = LoginSettings {
-        host: "h".into(),
-        tls: ClientTls::Off,
-        max_message_size: 0,
-    };
+    let settings = LoginSettings::usual(Protocol::Smtp, "h", ClientTls::Off);
     let established = Established {
         capabilities: Some(keywords.iter().map(|&line| line.to_owned()).collect()),
         leftover: Bytes::new(),
     };
-    SmtpWatch::new(&settings, &established)
+    SmtpWatch::new(&settings, Arc::default(), &established)
 }
 
 /// A watch between two peers that have said all they will say; the upstream's next reply is there once its command is.
