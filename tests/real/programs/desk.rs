@@ -166,9 +166,6 @@ pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// What the c-client library says where PLAIN is offered without TLS, and web applications take for the end.
-pub(super) const COMPLAINT: &str = "insecure server advertised AUTH=PLAIN";
-
 pub(super) const MESSAGE: &str = "From: Anna <anna@example.org>\r\nTo: Bob <bob@example.org>\r\nSubject: a message\r\n\
     Date: Thu, 1 Jan 2026 12:00:00 +0100\r\nMessage-ID: <a@programs.example.org>\r\nMIME-Version: 1.0\r\n\
     Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\

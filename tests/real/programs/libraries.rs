@@ -5,9 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::desk::{COMPLAINT, Desk, MESSAGE, OTHER, body, text};
+use super::desk::{Desk, MESSAGE, OTHER, body, text};
 use crate::client::imap::arrived;
-use crate::fixture::{PROFILES, Target, servers};
+use crate::fixture::{Target, servers};
 
 pub(super) fn the_three_python_libraries_send_and_fetch(target: &Target) {
     let desk = Desk::new();
@@ -36,9 +36,9 @@ pub(super) fn php_sends_and_fetches(target: &Target) {
     let desk = Desk::new();
     let mut php = desk.program("php");
     php.arg(Desk::script("php.php"));
-    let said = fetches_and_sends(target, &desk, &mut php, &["imap", "pop3"], 2);
-    assert_eq!(said.is_empty(), PROFILES, "{said}");
-    assert_eq!(said.contains(COMPLAINT), !PROFILES, "{said}");
+    // Told where PLAIN is named in the clear, applications give up.
+    let complaints = fetches_and_sends(target, &desk, &mut php, &["imap", "pop3"], 2);
+    assert_eq!(complaints, "");
 }
 
 pub(super) fn java_sends_and_fetches(target: &Target) {
