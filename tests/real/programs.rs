@@ -3,6 +3,7 @@
 #[macro_use]
 mod table;
 
+mod challenges;
 mod console;
 mod desk;
 mod fetchers;
@@ -19,6 +20,7 @@ macro_rules! cases {
     (
         plain { $($plain:ident::$plain_case:ident, $plain_client:literal, $plain_profile:literal;)+ }
         proxied { $($proxied:ident::$proxied_case:ident, $proxied_client:literal, $proxied_profile:literal;)+ }
+        challenged { $($challenged:ident::$challenged_case:ident, $challenged_client:literal, $challenged_profile:literal;)+ }
         tls { $($tls:ident::$tls_case:ident, $tls_client:literal, $tls_profile:literal;)+ }
     ) => {
         mod direct {
@@ -27,6 +29,15 @@ macro_rules! cases {
         mod implicit {
             $(cases!(@plain Implicit $plain $plain_case $plain_profile);)+
             $(cases!(@plain Implicit $proxied $proxied_case $proxied_profile);)+
+        }
+        mod challenged {
+            $(
+                #[test]
+                fn $challenged_case() {
+                    let target = crate::fixture::Target::recoverable($challenged_profile);
+                    super::$challenged::$challenged_case(&target);
+                }
+            )+
         }
         mod tls_at_once {
             $(cases!(@tls Implicit $tls $tls_case $tls_profile);)+

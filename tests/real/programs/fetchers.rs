@@ -1,6 +1,7 @@
 //! What fetches mail without anybody looking: cron jobs, synchronisers.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -150,15 +151,20 @@ pub(super) fn offlineimap_carries_changes_both_ways(target: &Target) {
 }
 
 pub(super) fn fetchmail_fetches_by_pop3_and_imap(target: &Target) {
+    let ways = [("pop3", target.pop3), ("imap", target.imap)];
+    fetchmail_fetches(target, "password", &ways);
+}
+
+pub(super) fn fetchmail_fetches(target: &Target, auth: &str, ways: &[(&str, SocketAddr)]) {
     target
         .mailbox
         .seed("", [MESSAGE.as_bytes(), OTHER.as_bytes()]);
-    for (protocol, address) in [("pop3", target.pop3), ("imap", target.imap)] {
+    for (protocol, address) in ways {
         let desk = Desk::new();
         let config = desk.write(
             "fetchmailrc",
             &format!(
-                "set invisible\npoll 127.0.0.1 protocol {protocol} service {} auth password\n  user \"{}\" password \"{}\"\n  \
+                "set invisible\npoll 127.0.0.1 protocol {protocol} service {} auth {auth}\n  user \"{}\" password \"{}\"\n  \
                  sslproto \"\" fetchall keep no rewrite\n  mda \"{}\"\n",
                 address.port(),
                 target.user,
@@ -269,11 +275,15 @@ pub(super) fn getmail_fetches_by_pop3_and_imap(target: &Target) {
 }
 
 pub(super) fn mpop_fetches_nothing_twice(target: &Target) {
+    mpop_fetches(target, &["user", "login"]);
+}
+
+pub(super) fn mpop_fetches(target: &Target, mechanisms: &[&str]) {
     target
         .mailbox
         .seed("", [MESSAGE.as_bytes(), OTHER.as_bytes()]);
     let desk = Desk::new();
-    for mechanism in ["user", "login"] {
+    for mechanism in mechanisms {
         let config = mpop_config(
             &desk,
             target,

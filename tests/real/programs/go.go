@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/smtp"
 	"os"
+	"strings"
 )
 
 type login struct{ user, password string }
@@ -33,8 +34,13 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
-	for _, auth := range []smtp.Auth{smtp.PlainAuth("", user, password, "localhost"), login{user, password}} {
-		if err := smtp.SendMail("localhost:"+port, auth, user, []string{user}, message); err != nil {
+	auths := map[string]smtp.Auth{
+		"PLAIN":    smtp.PlainAuth("", user, password, "localhost"),
+		"LOGIN":    login{user, password},
+		"CRAM-MD5": smtp.CRAMMD5Auth(user, password),
+	}
+	for _, mechanism := range strings.Fields(os.Getenv("MECHANISMS")) {
+		if err := smtp.SendMail("localhost:"+port, auths[mechanism], user, []string{user}, message); err != nil {
 			panic(err)
 		}
 	}

@@ -12,8 +12,13 @@ use super::desk::{Desk, MESSAGE, OTHER, body, files, on_the_wire, text};
 use crate::client::imap::{Imap, arrived};
 use crate::fixture::Target;
 
-/// Everything by commands that a running Sylpheed takes: receive, send what is queued, open a message.
 pub(super) fn sylpheed_sends_and_fetches(target: &Target) {
+    sylpheed(target, "PLAIN");
+}
+
+/// Everything by commands that a running Sylpheed takes: receive, send what is queued, open a message. It chooses the
+/// mechanism by itself, and its log tells of it.
+pub(super) fn sylpheed(target: &Target, sends_by: &str) {
     target
         .mailbox
         .seed("", [MESSAGE.as_bytes(), OTHER.as_bytes()]);
@@ -47,6 +52,8 @@ pub(super) fn sylpheed_sends_and_fetches(target: &Target) {
     wait_for_message(&desk.path(".sylpheed-2.0/imapcache"), MESSAGE);
     desk.run(&mut sylpheed(&["--exit"]));
     assert!(window.0.wait().expect("wait").success());
+    let log = fs::read_to_string(desk.path(".sylpheed-2.0/sylpheed.log")).expect("a log");
+    assert!(log.contains(&format!("ESMTP> AUTH {sends_by}")), "{log}");
 }
 
 /// An account for POP3 and SMTP, one for IMAP, and a message in the queue.
@@ -126,7 +133,22 @@ pub(super) fn thunderbird_sends_and_fetches(target: &Target) {
         .mailbox
         .seed("", [MESSAGE.as_bytes(), OTHER.as_bytes()]);
     let ca_file = crate::fixture::servers().ca_file.to_str().expect("UTF-8");
-    thunderbird(target, &[MESSAGE, OTHER], ["127.0.0.1", "plain", ca_file]);
+    thunderbird(
+        target,
+        &[MESSAGE, OTHER],
+        ["127.0.0.1", "plain", ca_file, "cleartext"],
+    );
+}
+
+/// "Encrypted password" in its settings.
+pub(super) fn thunderbird_encrypts_its_password(target: &Target) {
+    target.mailbox.seed("", [MESSAGE.as_bytes()]);
+    let ca_file = crate::fixture::servers().ca_file.to_str().expect("UTF-8");
+    thunderbird(
+        target,
+        &[MESSAGE],
+        ["127.0.0.1", "plain", ca_file, "encrypted"],
+    );
 }
 
 pub(super) fn thunderbird_speaks_tls(secured: &Secured) {
@@ -134,12 +156,12 @@ pub(super) fn thunderbird_speaks_tls(secured: &Secured) {
     thunderbird(
         &secured.target,
         &[MESSAGE],
-        ["localhost", tls, secured.ca_file],
+        ["localhost", tls, secured.ca_file, "cleartext"],
     );
 }
 
 /// Reads what is there by IMAP and POP3, sends, and keeps a copy in Sent.
-fn thunderbird(target: &Target, there: &[&str], arguments: [&str; 3]) {
+fn thunderbird(target: &Target, there: &[&str], arguments: [&str; 4]) {
     let desk = Desk::new();
     let mut python = desk.program("python3");
     python.arg(Desk::script("thunderbird.py"));

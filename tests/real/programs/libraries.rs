@@ -1,6 +1,6 @@
 //! The libraries of languages, inside ticket systems, web applications and scripts. Each has a script beside this file
 //! that takes the same arguments, keeps what it fetches as `imap-1`, `pop3-1` and so on, and sends a message once by each
-//! mechanism it knows.
+//! mechanism.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,11 +25,24 @@ pub(super) fn the_three_python_libraries_send_and_fetch(target: &Target) {
     );
 }
 
+pub(super) fn python_challenged(target: &Target) {
+    let desk = Desk::new();
+    let mut python = desk.program("python3");
+    python.arg(Desk::script("challenges.py"));
+    fetches_and_sends(target, &desk, &mut python, &["imap", "pop3"], 1);
+}
+
 pub(super) fn perl_sends_and_fetches(target: &Target) {
+    perl(target, &["PLAIN", "LOGIN"]);
+}
+
+pub(super) fn perl(target: &Target, mechanisms: &[&str]) {
     let desk = Desk::new();
     let mut perl = desk.program("perl");
-    perl.arg(Desk::script("perl.pl"));
-    fetches_and_sends(target, &desk, &mut perl, &["imap", "pop3"], 2);
+    perl.arg(Desk::script("perl.pl"))
+        .env("MECHANISMS", mechanisms.join(" "));
+    let count = mechanisms.len();
+    fetches_and_sends(target, &desk, &mut perl, &["imap", "pop3"], count);
 }
 
 pub(super) fn php_sends_and_fetches(target: &Target) {
@@ -50,10 +63,16 @@ pub(super) fn java_sends_and_fetches(target: &Target) {
 }
 
 pub(super) fn ruby_sends_and_fetches(target: &Target) {
+    ruby(target, &["PLAIN", "LOGIN"]);
+}
+
+pub(super) fn ruby(target: &Target, mechanisms: &[&str]) {
     let desk = Desk::new();
     let mut ruby = desk.program("ruby");
-    ruby.arg(Desk::script("ruby.rb"));
-    fetches_and_sends(target, &desk, &mut ruby, &["imap", "pop3"], 2);
+    ruby.arg(Desk::script("ruby.rb"))
+        .env("MECHANISMS", mechanisms.join(" "));
+    let count = mechanisms.len();
+    fetches_and_sends(target, &desk, &mut ruby, &["imap", "pop3"], count);
 }
 
 /// It has no POP3.
@@ -67,13 +86,18 @@ pub(super) fn node_sends_and_fetches(target: &Target) {
 
 /// It has neither IMAP nor POP3.
 pub(super) fn go_sends(target: &Target) {
+    go(target, &["PLAIN", "LOGIN"]);
+}
+
+pub(super) fn go(target: &Target, mechanisms: &[&str]) {
     let desk = Desk::new();
     let mut go = desk.program("go");
     go.arg("run").arg(Desk::script("go.go"));
     go.env("GOCACHE", built().join("go"))
         .env("CGO_ENABLED", "0")
         .env("SSL_CERT_FILE", &servers().ca_file);
-    fetches_and_sends(target, &desk, &mut go, &[], 2);
+    go.env("MECHANISMS", mechanisms.join(" "));
+    fetches_and_sends(target, &desk, &mut go, &[], mechanisms.len());
 }
 
 /// Runs a script, and looks whether it fetched what was there and what it sent `count` times is there now. Gives what it

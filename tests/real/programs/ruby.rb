@@ -1,11 +1,12 @@
-# Ruby's Net::IMAP, Net::POP3 and Net::SMTP, with each mechanism they know.
+# Ruby's Net::IMAP, Net::POP3 and Net::SMTP, with each mechanism named, or APOP.
 require "net/imap"
 require "net/pop"
 require "net/smtp"
 
 user, password, imap, pop3, smtp, message, folder = ARGV
 
-["PLAIN", "LOGIN", nil].each do |mechanism|
+mechanisms = ENV["MECHANISMS"].split
+[*mechanisms, nil].each do |mechanism|
   session = Net::IMAP.new("127.0.0.1", port: imap.to_i)
   mechanism ? session.authenticate(mechanism, user, password) : session.login(user, password)
   session.examine("INBOX")
@@ -16,12 +17,12 @@ user, password, imap, pop3, smtp, message, folder = ARGV
   session.disconnect
 end
 
-Net::POP3.start("127.0.0.1", pop3.to_i, user, password) do |session|
+Net::POP3.start("127.0.0.1", pop3.to_i, user, password, mechanisms.include?("CRAM-MD5")) do |session|
   session.each_mail { |mail| File.binwrite("#{folder}/pop3-#{mail.number}", mail.pop) }
 end
 
-[:plain, :login].each do |mechanism|
-  Net::SMTP.start("127.0.0.1", smtp.to_i, user: user, secret: password, authtype: mechanism, starttls: false) do |session|
+mechanisms.each do |mechanism|
+  Net::SMTP.start("127.0.0.1", smtp.to_i, user: user, secret: password, authtype: mechanism.downcase.tr("-", "_").to_sym, starttls: false) do |session|
     session.send_message(File.binread(message), user, user)
   end
 end

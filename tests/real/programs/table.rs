@@ -2,7 +2,8 @@
 //! client in it, which `tests/clients.rs` holds.
 //!
 //! `plain`: on plain ports, straight to the servers and through the proxy. `proxied`: through the proxy alone, because
-//! what the servers themselves show does not suit the program. `tls`: through the proxy with TLS on the client's leg,
+//! what the servers themselves show does not suit the program. `challenged`: through the proxy with a local password that
+//! can be recovered, so that it need not be said. `tls`: through the proxy with TLS on the client's leg,
 //! from the first byte and by STARTTLS.
 
 /// Gives the list to the macro named: the case, the client's name in the docs, the profile of the listeners.
@@ -39,6 +40,19 @@ macro_rules! clients {
                 console::alpine_reads_by_pop3, "Alpine", "cclient";
                 console::alpine_sends, "Alpine", "cclient";
                 libraries::php_sends_and_fetches, "PHP imap, PHPMailer", "cclient";
+            }
+            challenged {
+                challenges::curl_answers_challenges, "curl", "modern";
+                challenges::fetchmail_answers_challenges, "fetchmail", "modern";
+                challenges::go_answers_challenges, "Go net/smtp", "modern";
+                challenges::mpop_answers_challenges, "mpop", "modern";
+                challenges::msmtp_answers_challenges, "msmtp", "modern";
+                challenges::perl_answers_challenges, "Perl Mail::IMAPClient, Net::POP3, Net::SMTP", "modern";
+                challenges::python_answers_challenges, "Python imaplib, poplib, smtplib", "modern";
+                challenges::ruby_answers_challenges, "Ruby net/imap, net/pop, net/smtp", "modern";
+                challenges::swaks_answers_challenges, "swaks", "modern";
+                challenges::sylpheed_answers_challenges, "Sylpheed", "modern";
+                challenges::thunderbird_answers_challenges, "Thunderbird", "modern";
             }
             tls {
                 console::mutt_speaks_tls, "mutt", "modern";

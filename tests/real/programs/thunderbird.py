@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
-user, password, imap, pop3, smtp, message, folder, host, tls, ca_file = sys.argv[1:]
+user, password, imap, pop3, smtp, message, folder, host, tls, ca_file, password_is = sys.argv[1:]
 PATIENCE = 100
 # nsMsgSocketType
 SOCKET_TYPE = {"plain": 0, "starttls": 2, "implicit": 3}[tls]
-# nsMsgAuthMethod.passwordCleartext
-PASSWORD = 3
+# nsMsgAuthMethod
+PASSWORD = {"cleartext": 3, "encrypted": 4}[password_is]
 
 
 def server(name, kind, port):
