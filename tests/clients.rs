@@ -75,6 +75,26 @@ fn every_row_names_what_is_there() {
     }
 }
 
+/// A dialogue of a client is one with the profile its row recommends.
+#[test]
+fn transcripts_of_clients_are_in_the_profile_of_their_row() {
+    let mut compared = 0;
+    for row in rows() {
+        for name in row.shown_by.iter().filter(|name| name.contains('/')) {
+            let file = transcripts().join(name).with_added_extension("txt");
+            let text = fs::read_to_string(file).expect("readable");
+            if text.starts_with("# Client: ") {
+                compared += 1;
+                let chosen = text
+                    .lines()
+                    .find_map(|line| line.strip_prefix("@ profile "));
+                assert_eq!(chosen.unwrap_or("modern"), row.profile, "{name}");
+            }
+        }
+    }
+    assert!(compared > 20, "only {compared} transcripts");
+}
+
 #[test]
 fn every_clients_transcript_is_in_a_row() {
     let named: BTreeSet<_> = rows().into_iter().flat_map(|row| row.shown_by).collect();

@@ -7,10 +7,11 @@ mod challenges;
 mod console;
 mod desk;
 mod fetchers;
-mod graphical;
 mod libraries;
 mod senders;
+mod sylpheed;
 mod terminal;
+mod thunderbird;
 
 use crate::client::imap::arrived;
 use crate::fixture::{Target, Tls};

@@ -1,7 +1,7 @@
 //! Programs that do not say the password but show that they know it: CRAM-MD5, SCRAM-SHA-256 and APOP.
 
 use super::desk::{Desk, MESSAGE};
-use super::{fetchers, graphical, libraries, senders};
+use super::{fetchers, libraries, senders};
 use crate::client::assert_same;
 use crate::client::imap::arrived;
 use crate::fixture::Target;
@@ -63,13 +63,4 @@ pub(super) fn ruby_answers_challenges(target: &Target) {
 
 pub(super) fn go_answers_challenges(target: &Target) {
     libraries::go(target, &["CRAM-MD5"]);
-}
-
-/// It takes the strongest it knows by itself.
-pub(super) fn sylpheed_answers_challenges(target: &Target) {
-    graphical::sylpheed(target, "CRAM-MD5");
-}
-
-pub(super) fn thunderbird_answers_challenges(target: &Target) {
-    graphical::thunderbird_encrypts_its_password(target);
 }

@@ -32,8 +32,9 @@ macro_rules! clients {
                 libraries::ruby_sends_and_fetches, "Ruby net/imap, net/pop, net/smtp", "modern";
                 libraries::node_sends_and_fetches, "Node.js ImapFlow, Nodemailer", "modern";
                 libraries::go_sends, "Go net/smtp", "modern";
-                graphical::sylpheed_sends_and_fetches, "Sylpheed", "modern";
-                graphical::thunderbird_sends_and_fetches, "Thunderbird", "modern";
+                sylpheed::sylpheed_sends_and_fetches, "Sylpheed", "modern";
+                sylpheed::claws_sends_and_fetches, "Claws Mail", "modern";
+                thunderbird::thunderbird_sends_and_fetches, "Thunderbird", "modern";
             }
             proxied {
                 console::alpine_reads_by_imap, "Alpine", "cclient";
@@ -51,8 +52,9 @@ macro_rules! clients {
                 challenges::python_answers_challenges, "Python imaplib, poplib, smtplib", "modern";
                 challenges::ruby_answers_challenges, "Ruby net/imap, net/pop, net/smtp", "modern";
                 challenges::swaks_answers_challenges, "swaks", "modern";
-                challenges::sylpheed_answers_challenges, "Sylpheed", "modern";
-                challenges::thunderbird_answers_challenges, "Thunderbird", "modern";
+                sylpheed::sylpheed_answers_challenges, "Sylpheed", "modern";
+                sylpheed::claws_answers_challenges, "Claws Mail", "modern";
+                thunderbird::thunderbird_answers_challenges, "Thunderbird", "modern";
             }
             tls {
                 console::mutt_speaks_tls, "mutt", "modern";
@@ -60,7 +62,7 @@ macro_rules! clients {
                 fetchers::mpop_speaks_tls, "mpop", "modern";
                 senders::curl_speaks_tls, "curl", "modern";
                 senders::msmtp_speaks_tls, "msmtp", "modern";
-                graphical::thunderbird_speaks_tls, "Thunderbird", "modern";
+                thunderbird::thunderbird_speaks_tls, "Thunderbird", "modern";
             }
         }
     };

@@ -1,4 +1,5 @@
-//! What people read mail with in windows.
+//! Sylpheed and Claws Mail, which came of it, under Xvfb. A running one takes commands from the next that is started:
+//! receive, send what is queued, show a message. Nobody clicks.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -7,33 +8,87 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Secured;
-use super::desk::{Desk, MESSAGE, OTHER, body, files, on_the_wire, text};
-use crate::client::imap::{Imap, arrived};
+use super::desk::{Desk, MESSAGE, OTHER, files, on_the_wire, text};
+use crate::client::imap::arrived;
 use crate::fixture::Target;
 
-pub(super) fn sylpheed_sends_and_fetches(target: &Target) {
-    sylpheed(target, "PLAIN");
+/// What the two do differently.
+struct Program {
+    name: &'static str,
+    /// Where it keeps its files.
+    folder: &'static str,
+    config: &'static str,
+    log: &'static str,
+    /// Its settings: nothing at the start but what it is told.
+    settings: &'static str,
+    /// How it numbers IMAP4.
+    imap: u8,
+    inbox: &'static str,
+    /// What stands before a message in the queue, last.
+    queued: &'static str,
+    /// Shows a message.
+    show: &'static str,
 }
 
-/// Everything by commands that a running Sylpheed takes: receive, send what is queued, open a message. It chooses the
-/// mechanism by itself, and its log tells of it.
-pub(super) fn sylpheed(target: &Target, sends_by: &str) {
+const SYLPHEED: Program = Program {
+    name: "sylpheed",
+    folder: ".sylpheed-2.0",
+    config: "sylpheedrc",
+    log: "sylpheed.log",
+    settings: "[Common]\ncheck_on_startup=0\nauto_update_check=0\n",
+    imap: 2,
+    inbox: "inbox",
+    queued: "AID:1\n\n",
+    show: "--open",
+};
+
+const CLAWS: Program = Program {
+    name: "claws-mail",
+    folder: ".claws-mail",
+    config: "clawsrc",
+    log: "claws.log",
+    // From an old version it takes over passwords that are not encrypted.
+    settings: "[Common]\nconfig_version=0\n",
+    imap: 3,
+    inbox: "#mh/Mailbox/inbox",
+    queued: "MAID:1\nX-Claws-End-Special-Headers: 1\n",
+    show: "--select",
+};
+
+pub(super) fn sylpheed_sends_and_fetches(target: &Target) {
+    sends_and_fetches(&SYLPHEED, target, "PLAIN");
+}
+
+pub(super) fn sylpheed_answers_challenges(target: &Target) {
+    sends_and_fetches(&SYLPHEED, target, "CRAM-MD5");
+}
+
+pub(super) fn claws_sends_and_fetches(target: &Target) {
+    sends_and_fetches(&CLAWS, target, "LOGIN");
+}
+
+pub(super) fn claws_answers_challenges(target: &Target) {
+    sends_and_fetches(&CLAWS, target, "CRAM-MD5");
+}
+
+/// It chooses the mechanism by itself, and its log tells of it.
+fn sends_and_fetches(program: &Program, target: &Target, mechanism: &str) {
     target
         .mailbox
         .seed("", [MESSAGE.as_bytes(), OTHER.as_bytes()]);
     let desk = Desk::new();
     let display = Display::open();
-    sylpheed_files(&desk, target);
-    let sylpheed = |argument: &[&str]| {
-        let mut sylpheed = desk.program("sylpheed");
-        sylpheed.env("DISPLAY", &display.name);
+    let own = desk.path(program.folder);
+    write_files(program, &desk, target);
+    let start = |arguments: &[&str]| {
+        let mut start = desk.program(program.name);
+        start.env("DISPLAY", &display.name);
         // The socket by which one start of it finds the other.
-        sylpheed.env("TMPDIR", desk.path("")).args(argument);
-        sylpheed
+        start.env("TMPDIR", desk.path("")).args(arguments);
+        start
     };
     let mut window = Window(
-        sylpheed(&["--receive-all"])
+        start(&["--receive-all"])
             .stdout(Stdio::null())
             .spawn()
             .expect("timeout"),
@@ -41,54 +96,55 @@ pub(super) fn sylpheed(target: &Target, sends_by: &str) {
     for message in [MESSAGE, OTHER] {
         wait_for_message(&desk.path("Mail/inbox"), message);
     }
-    desk.run(&mut sylpheed(&["--send"]));
+    desk.run(&mut start(&["--send"]));
     let sent = &arrived(target, 3)[2];
     assert!(
-        sent.ends_with(b"\r\n\r\n.dot\r\nfrom sylpheed\r\n"),
+        sent.ends_with(b"\r\n\r\n.dot\r\nfrom a queue\r\n"),
         "{}",
         text(sent)
     );
-    desk.run(&mut sylpheed(&["--open", "#imap/imap/INBOX/1"]));
-    wait_for_message(&desk.path(".sylpheed-2.0/imapcache"), MESSAGE);
-    desk.run(&mut sylpheed(&["--exit"]));
+    desk.run(&mut start(&[program.show, "#imap/imap/INBOX/1"]));
+    wait_for_message(&own.join("imapcache"), MESSAGE);
+    desk.run(&mut start(&["--exit"]));
     assert!(window.0.wait().expect("wait").success());
-    let log = fs::read_to_string(desk.path(".sylpheed-2.0/sylpheed.log")).expect("a log");
-    assert!(log.contains(&format!("ESMTP> AUTH {sends_by}")), "{log}");
+    let log = fs::read_to_string(own.join(program.log)).expect("a log");
+    assert!(log.contains(&format!("ESMTP> AUTH {mechanism}")), "{log}");
 }
 
 /// An account for POP3 and SMTP, one for IMAP, and a message in the queue.
-fn sylpheed_files(desk: &Desk, target: &Target) {
+fn write_files(program: &Program, desk: &Desk, target: &Target) {
     for folder in ["inbox", "sent", "draft", "queue", "trash"] {
         fs::create_dir_all(desk.path("Mail").join(folder)).expect("a folder");
     }
-    fs::create_dir(desk.path(".sylpheed-2.0")).expect("a folder");
+    let own = program.folder;
+    fs::create_dir(desk.path(own)).expect("a folder");
     let (user, password) = (&target.user, &target.password);
     let person = format!(
         "name=Anna\naddress={user}\nreceive_server=127.0.0.1\nsmtp_server=127.0.0.1\nuser_id={user}\n\
          password={password}\nreceive_at_get_all=1\n"
     );
     desk.write(
-        ".sylpheed-2.0/accountrc",
+        &format!("{own}/accountrc"),
         &format!(
-            "[Account: 1]\naccount_name=pop3\nis_default=1\nprotocol=0\n{person}inbox=inbox\nremove_mail=0\nget_all_mail=1\n\
+            "[Account: 1]\naccount_name=pop3\nis_default=1\nprotocol=0\n{person}inbox={inbox}\nremove_mail=0\nget_all_mail=1\n\
              set_popport=1\npop_port={}\nset_smtpport=1\nsmtp_port={}\nuse_smtp_auth=1\nsmtp_user_id={user}\n\
              smtp_password={password}\n\n\
-             [Account: 2]\naccount_name=imap\nprotocol=2\n{person}set_imapport=1\nimap_port={}\n",
+             [Account: 2]\naccount_name=imap\nprotocol={imap}\n{person}set_imapport=1\nimap_port={}\n",
             target.pop3.port(),
             target.smtp.port(),
-            target.imap.port()
+            target.imap.port(),
+            inbox = program.inbox,
+            imap = program.imap
         ),
     );
-    desk.write(
-        ".sylpheed-2.0/sylpheedrc",
-        "[Common]\ncheck_on_startup=0\nauto_update_check=0\n",
-    );
-    desk.write(".sylpheed-2.0/folderlist.xml", FOLDERS);
+    desk.write(&format!("{own}/{}", program.config), program.settings);
+    desk.write(&format!("{own}/folderlist.xml"), FOLDERS);
     desk.write(
         "Mail/queue/1",
         &format!(
-            "S:{user}\nSSV:127.0.0.1\nR:<{user}>\nAID:1\n\nFrom: {user}\nTo: {user}\nSubject: from Sylpheed\n\
-             Date: Thu, 1 Jan 2026 12:00:00 +0100\n\n.dot\nfrom sylpheed\n"
+            "S:{user}\nSSV:127.0.0.1\nR:<{user}>\n{queued}From: {user}\nTo: {user}\nSubject: queued\n\
+             Date: Thu, 1 Jan 2026 12:00:00 +0100\n\n.dot\nfrom a queue\n",
+            queued = program.queued
         ),
     );
 }
@@ -125,61 +181,6 @@ fn wait_for_message(folder: &Path, message: &str) {
     while !is_there() {
         assert!(Instant::now() < deadline, "nothing came to {folder:?}");
         thread::sleep(BETWEEN_LOOKS);
-    }
-}
-
-pub(super) fn thunderbird_sends_and_fetches(target: &Target) {
-    target
-        .mailbox
-        .seed("", [MESSAGE.as_bytes(), OTHER.as_bytes()]);
-    let ca_file = crate::fixture::servers().ca_file.to_str().expect("UTF-8");
-    thunderbird(
-        target,
-        &[MESSAGE, OTHER],
-        ["127.0.0.1", "plain", ca_file, "cleartext"],
-    );
-}
-
-/// "Encrypted password" in its settings.
-pub(super) fn thunderbird_encrypts_its_password(target: &Target) {
-    target.mailbox.seed("", [MESSAGE.as_bytes()]);
-    let ca_file = crate::fixture::servers().ca_file.to_str().expect("UTF-8");
-    thunderbird(
-        target,
-        &[MESSAGE],
-        ["127.0.0.1", "plain", ca_file, "encrypted"],
-    );
-}
-
-pub(super) fn thunderbird_speaks_tls(secured: &Secured) {
-    let tls = secured.choose("implicit", "starttls");
-    thunderbird(
-        &secured.target,
-        &[MESSAGE],
-        ["localhost", tls, secured.ca_file, "cleartext"],
-    );
-}
-
-/// Reads what is there by IMAP and POP3, sends, and keeps a copy in Sent.
-fn thunderbird(target: &Target, there: &[&str], arguments: [&str; 4]) {
-    let desk = Desk::new();
-    let mut python = desk.program("python3");
-    python.arg(Desk::script("thunderbird.py"));
-    python.args([&target.user, &target.password]);
-    python.args([target.imap, target.pop3, target.smtp].map(|address| address.port().to_string()));
-    python.arg(desk.message()).arg(desk.path("delivered"));
-    desk.run(python.args(arguments));
-    for protocol in ["imap", "pop3"] {
-        desk.assert_fetched(protocol, there);
-    }
-    let provider = target.at_the_provider();
-    let sent = &arrived(&provider, there.len() + 1)[there.len()];
-    let mut imap = Imap::login(&provider);
-    imap.command("SELECT Sent");
-    let kept = &imap.command("FETCH 1 BODY.PEEK[]").literals()[0];
-    for message in [sent, kept] {
-        let whole = message.ends_with(body(MESSAGE).as_bytes());
-        assert!(whole, "{}", text(message));
     }
 }
 
