@@ -6,7 +6,7 @@ use super::Secured;
 use super::desk::{Desk, MESSAGE, text};
 use crate::client::assert_same;
 use crate::client::imap::arrived;
-use crate::fixture::Target;
+use crate::fixture::{Route, Target};
 
 pub(super) fn curl_lists_fetches_and_sends(target: &Target) {
     let desk = Desk::new();
@@ -35,6 +35,28 @@ pub(super) fn curl_lists_fetches_and_sends(target: &Target) {
     let by_pop3 = curl(&[&format!("pop3://{}/1", target.pop3)]);
     assert_same(&by_pop3, &by_imap, "the same message by POP3");
 }
+
+/// curl takes whatever is offered, so that each profile shows whether it can be lived with.
+#[test]
+fn every_profile_serves_a_program_that_takes_what_is_offered() {
+    for profile in PROFILES {
+        let target = Target::in_profile(Route::Implicit, profile);
+        curl_lists_fetches_and_sends(&target);
+        let target = Target::recoverable(profile);
+        curl_lists_fetches_and_sends(&target);
+    }
+}
+
+/// Those that come with the program.
+const PROFILES: [&str; 7] = [
+    "modern",
+    "cclient",
+    "outlook",
+    "outlook-express",
+    "ancient",
+    "device",
+    "strict",
+];
 
 pub(super) fn curl_logs_in_with_each_mechanism(target: &Target) {
     target.mailbox.seed("", [MESSAGE.as_bytes()]);
