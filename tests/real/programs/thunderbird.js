@@ -1,7 +1,10 @@
 // Runs inside Thunderbird: saves the passwords, reads the INBOX by IMAP and by POP3, sends, and keeps a copy in Sent.
 const [user, password, host, body, certificate, done] = arguments;
-const { setTimeout } = ChromeUtils.importESModule("resource://gre/modules/Timer.sys.mjs");
+const { clearTimeout, setTimeout } = ChromeUtils.importESModule("resource://gre/modules/Timer.sys.mjs");
 const { MailServices } = ChromeUtils.importESModule("resource:///modules/MailServices.sys.mjs");
+
+let step = "remembering passwords";
+const PATIENCE = 80_000;
 
 async function remember(kind) {
   const login = Cc["@mozilla.org/login-manager/loginInfo;1"].createInstance(Ci.nsILoginInfo);
@@ -9,16 +12,22 @@ async function remember(kind) {
   await Services.logins.addLoginAsync(login);
 }
 
-// Waits for the end of what `start` begins, which is told to a listener.
-function finished(start) {
-  const { promise, resolve, reject } = Promise.withResolvers();
-  start({
-    OnStartRunningUrl() {},
-    OnStopRunningUrl(url, status) {
-      Components.isSuccessCode(status) ? resolve() : reject(new Error(`${url?.spec}: ${status.toString(16)}`));
-    },
-  });
-  return promise;
+// Waits for the end of what `start` begins, which is told to a listener. Once in some dozens of runs Thunderbird forgets
+// the listener, as a person sees who clicks a second time: then it is begun again.
+async function finished(start) {
+  for (;;) {
+    const { promise, resolve, reject } = Promise.withResolvers();
+    const again = setTimeout(resolve, PATIENCE / 5, "again");
+    start({
+      OnStartRunningUrl() {},
+      OnStopRunningUrl(url, status) {
+        Components.isSuccessCode(status) ? resolve() : reject(new Error(`${url?.spec}: ${status.toString(16)}`));
+      },
+    });
+    if ((await promise.finally(() => clearTimeout(again))) !== "again") {
+      return;
+    }
+  }
 }
 
 function source(folder, header) {
@@ -97,17 +106,27 @@ async function run() {
   const messages = {};
   const account = kind => MailServices.accounts.accounts.find(account => account.incomingServer.type == kind);
   const root = account("imap").incomingServer.rootFolder;
+  step = "listing folders";
   await finished(listener => MailServices.imap.discoverAllFolders(root, listener, null));
+  step = "finding the INBOX";
   const imap = await inbox(account("imap"));
-  await finished(listener => imap.server.getNewMessages(imap, null, listener));
+  step = "updating the INBOX";
   await finished(listener => imap.QueryInterface(Ci.nsIMsgImapMailFolder).updateFolderWithListener(null, listener));
+  step = "reading by IMAP";
   await read("imap", imap, messages);
+  step = "finding the Inbox of POP3";
   const pop3 = await inbox(account("pop3"));
   const server = pop3.server.QueryInterface(Ci.nsIPop3IncomingServer);
+  step = "fetching by POP3";
   await finished(listener => MailServices.pop3.GetNewMail(null, listener, pop3, server));
+  step = "reading what came by POP3";
   await read("pop3", pop3, messages);
+  step = "sending";
   await send(account("imap"));
   return messages;
 }
 
-run().then(done, error => done({ error: `${error}\n${error.stack}` }));
+const late = setTimeout(() => done({ error: `nothing more comes of ${step}` }), PATIENCE);
+run()
+  .finally(() => clearTimeout(late))
+  .then(done, error => done({ error: `${error}\n${error.stack}` }));

@@ -26,6 +26,7 @@ def server(name, kind, port):
         for key, value in {
             "type": kind, "hostname": host, "port": int(port), "userName": user, "name": kind,
             "authMethod": PASSWORD, "socketType": SOCKET_TYPE, "login_at_startup": False, "leave_on_server": True,
+            "using_subscription": False,
         }.items()
     }
 
