@@ -26,7 +26,7 @@
 //! | [`web`] | what a person looks at: where sign-ins end, and what `status` and `sign-in` ask a running service |
 //! | [`cli`] | what a person types; the only code that prints |
 //!
-//! [`protocol`] and [`secret`] are leaves that every folder may use. Imports run one way: `proto` and `config` know
+//! [`protocol`] and [`secret`] are leaves that every folder may use, [`disk`] one for those that keep something on the disk. Imports run one way: `proto` and `config` know
 //! nobody but those leaves; `net`, `auth` and `store` use them and each other only through their front doors; `relay`
 //! and `bridge` stand on these; `web` and `cli` stand on top. `tests/boundaries.rs` holds this.
 //!
@@ -107,6 +107,9 @@
 //! - **Two dots behind a bare LF are a stuffed one, a single dot is content.** A client that stuffs there loses nothing; one
 //!   that does not loses a dot only where two begin a line, as at any server. Only `CRLF . CRLF` ends a message.
 //! - **An upstream that repeats the credential is not quoted**, in no log and to no client.
+//! - **Our own CA is bound to names** ([`net::certificates`]): whoever trusts it, and whoever steals its key, gets local
+//!   names and no others. It is made once; what may be trusted already is never replaced unasked. Its certificates live
+//!   for a year and are renewed by a look every five minutes, which finds the user's own files renewed as well.
 //! - **The callback listener reads HTTP by hand** ([`proto::http`]), as does the demo's authorization server. It answers
 //!   one GET a connection with one page; a framework would add a router, a service stack and timeouts to configure, and
 //!   still leave the limits on head and `Host` to us.
@@ -121,6 +124,7 @@ pub mod auth;
 pub mod bridge;
 pub mod cli;
 pub mod config;
+pub mod disk;
 pub mod net;
 pub mod profile;
 pub mod proto;

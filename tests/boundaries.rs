@@ -23,20 +23,23 @@ const HOUSE: &[Room] = &[
     room("secret", &[]),
     room("protocol", &[]),
     room("profile", &[&["protocol"]]),
+    room("disk", &[&["secret"]]),
     room("proto", &[LEAVES]),
     room("config", &[LEAVES]),
     // Of these three, only `auth` knows another: it keeps local passwords in the store. Net and auth say in proto's
     // words (`Refusal`) why a login fails.
-    room("net", &[LEAVES, MEANING]),
-    room("store", &[LEAVES, &["config"]]),
+    room("net", &[LEAVES, DISK, MEANING]),
+    room("store", &[LEAVES, DISK, &["config"]]),
     room("auth", &[LEAVES, MEANING, &["store"]]),
     room("relay", &[LEAVES, MEANING, GROUND]),
     room("bridge", &[LEAVES, MEANING, GROUND]),
     room("web", &[LEAVES, MEANING, GROUND, SESSIONS]),
-    room("cli", &[LEAVES, MEANING, GROUND, SESSIONS, &["web"]]),
+    room("cli", &[LEAVES, DISK, MEANING, GROUND, SESSIONS, &["web"]]),
 ];
 
 const LEAVES: &[&str] = &["secret", "protocol", "profile"];
+/// How secrets lie on the disk.
+const DISK: &[&str] = &["disk"];
 const MEANING: &[&str] = &["proto", "config"];
 const GROUND: &[&str] = &["net", "auth", "store"];
 const SESSIONS: &[&str] = &["relay", "bridge"];

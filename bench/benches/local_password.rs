@@ -15,8 +15,8 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use mailsluice::auth::oauth::Tokens;
 use mailsluice::auth::{Authenticator, add_chosen, add_generated};
 use mailsluice::config::runtime::{
-    Account, AccountAuth, Accounts, Config, Endpoint, KeySource, Limits, LogSettings, SecretSource,
-    SignInSettings, StoreSettings, Trust, WarmSettings,
+    Account, AccountAuth, Accounts, CertificateSettings, Config, Endpoint, KeySource, Limits,
+    LogSettings, SecretSource, SignInSettings, StoreSettings, Trust, WarmSettings,
 };
 use mailsluice::proto::dialogue::LoginAttempt;
 use mailsluice::protocol::{Protocol, TlsMode};
@@ -112,6 +112,7 @@ fn config(folder: &Path) -> Config {
             login: Duration::from_secs(25),
             drain: Duration::from_secs(1),
         },
+        certificates: CertificateSettings::default(),
         warm: WarmSettings::default(),
         log: LogSettings {
             filter: "off".to_owned(),

@@ -12,8 +12,8 @@ use super::local_check::FAILURE_ANSWER;
 use super::oauth::Tokens;
 use super::*;
 use crate::config::runtime::{
-    Account, AccountAuth, Accounts, Config, Endpoint, KeySource, Limits, LogSettings, SecretSource,
-    SignInSettings, StoreSettings, Trust, WarmSettings,
+    Account, AccountAuth, Accounts, CertificateSettings, Config, Endpoint, KeySource, Limits,
+    LogSettings, SecretSource, SignInSettings, StoreSettings, Trust, WarmSettings,
 };
 use crate::proto::dialogue::{Credential, LoginAttempt, Proof};
 use crate::proto::refusal::{Cause, Refusal};
@@ -141,6 +141,7 @@ pub(super) fn config(state_dir: PathBuf, auth: AccountAuth) -> Config {
         },
         state_dir,
         host: "localhost".into(),
+        certificates: CertificateSettings::default(),
         warm: WarmSettings::default(),
         limits: Limits {
             sessions: 1,

@@ -1,8 +1,15 @@
 //! The command line as clap sees it. The texts here are the help, the man page and the completions.
 
+mod certs;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub(crate) use self::certs::{
+    CertificateFormat, CertsCommand, CertsExportArguments, CertsNewArguments, CertsTrustArguments,
+    TrustScope,
+};
 
 /// Lets old mail programs and devices keep working with today's mail providers.
 ///
@@ -57,6 +64,9 @@ pub(crate) enum Command {
     /// Make, list and revoke the local passwords that mail programs log in with.
     #[command(subcommand)]
     Password(PasswordCommand),
+    /// Show, export and install the certificates of listeners with TLS.
+    #[command(subcommand)]
+    Certs(CertsCommand),
     /// List the providers that are known by name, or tell all about one.
     Providers(ProvidersArguments),
     /// List how kinds of clients are served, or tell all about one.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::args::CheckArguments;
+use super::certs::{Presented, presented};
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
@@ -41,13 +42,29 @@ pub(crate) fn check(context: &Context, arguments: &CheckArguments) -> Result<Exi
         .iter()
         .filter(|outcome| outcome.error.is_some())
         .count();
+    let certificates = presented(&loaded.config);
+    let faulty = certificates.iter().filter(|it| it.fault().is_some());
+    let faults: Vec<_> = faulty.map(ToString::to_string).collect();
     let mut out = context.out();
     if arguments.json {
         let logins: Vec<_> = outcomes.iter().map(Outcome::document).collect();
-        let document = json!({ "problems": [], "logins": logins });
+        let certificates: Vec<_> = certificates.iter().map(Presented::document).collect();
+        let document = json!({ "problems": [], "logins": logins, "certificates": certificates });
         super::print_json(&mut out, &document)?;
-    } else if failed == 0 {
-        writeln!(out, "{}", summary(&loaded))?;
+    } else {
+        let sound = certificates.iter().filter(|it| it.fault().is_none());
+        sound.into_iter().try_for_each(|it| writeln!(out, "{it}"))?;
+        if failed == 0 && faults.is_empty() {
+            writeln!(out, "{}", summary(&loaded))?;
+        }
+    }
+    if !faults.is_empty() {
+        let lines = faults.join("\n");
+        return if arguments.json {
+            Ok(Exit::Config)
+        } else {
+            Err(CliError::Certificates { lines })
+        };
     }
     match (failed, arguments.json) {
         (0, _) => Ok(Exit::Ok),

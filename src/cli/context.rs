@@ -6,6 +6,7 @@ use super::args::Global;
 use super::error::CliError;
 use crate::config::runtime::Config;
 use crate::config::{Flag, LoadRequest, Loaded, load, state_dir};
+use crate::net::NetError;
 use crate::relay::ServiceError;
 use crate::store::Store;
 use crate::web::{ControlClient, ControlError, Status, socket_path};
@@ -102,10 +103,17 @@ pub(crate) fn ports(loaded: &Loaded, errors: &[ServiceError]) -> CliError {
     let lines = errors.iter().map(|error| {
         let kind = error.source.io_kind();
         let problem = kind.and_then(|kind| loaded.cannot_listen(&error.listener, kind));
-        problem.map_or_else(|| format!("{error}: {}", error.source), |p| p.to_string())
+        problem.map_or_else(|| super::with_causes(error), |p| p.to_string())
     });
+    let lines = lines.collect::<Vec<_>>().join("\n");
+    if errors
+        .iter()
+        .all(|error| matches!(error.source, NetError::Certificate(_)))
+    {
+        return CliError::Certificates { lines };
+    }
     CliError::Ports {
-        lines: lines.collect::<Vec<_>>().join("\n"),
+        lines,
         denied: errors
             .iter()
             .any(|error| error.source.io_kind() == Some(io::ErrorKind::PermissionDenied)),

@@ -8,6 +8,7 @@ use crate::auth::PasswordError;
 use crate::auth::oauth::OAuthError;
 use crate::config::edit::EditError;
 use crate::config::{Problem, Problems};
+use crate::net::certificates::CertificateError;
 use crate::store::StoreError;
 use crate::web::{CallbackError, Failure};
 
@@ -78,6 +79,38 @@ pub(crate) enum CliError {
         filter: String,
         source: tracing_subscriber::filter::ParseError,
     },
+    /// Our certificates.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// Certificates of listeners that nobody would take.
+    #[error("not every certificate can be presented\n{lines}")]
+    Certificates { lines: String },
+    /// There is no certificate yet.
+    #[error(
+        "there is no certificate yet: it is made when the service starts with a listener that has tls and no certificate files"
+    )]
+    NoCertificate,
+    /// What cannot go to a terminal, or to standard output at all.
+    #[error("this is no text: say where to write it with --out FILE")]
+    NeedsOut,
+    /// A trust store with a certificate that is no root.
+    #[error("a p12 is a trust store and holds the CA: leave out --leaf, or write --format pem")]
+    LeafInP12,
+    /// The system has no random numbers.
+    #[error("the system gives no random numbers")]
+    NoRandom,
+    /// Nobody said yes.
+    #[error("nothing was done; say --yes to go on without being asked")]
+    NotConfirmed,
+    /// No store of trust is known here.
+    #[error(
+        "no place is known here that could be told; give {} to your programs by hand, or see: mailsluice certs export --help",
+        file.display()
+    )]
+    NowhereToTrust { file: PathBuf },
+    /// Commands that change trust failed.
+    #[error("{failed} of {tried} places could not be changed; what the commands said is above")]
+    Trust { failed: usize, tried: usize },
     /// The demo.
     #[error(transparent)]
     Demo(#[from] super::demo::DemoError),
@@ -123,6 +156,12 @@ impl CliError {
             | Self::NoProfile { .. }
             | Self::NoProvider { .. } => Exit::NoInput,
             Self::Password(PasswordError::Store(error)) | Self::Store(error) => store(error),
+            Self::NeedsOut | Self::LeafInP12 | Self::NotConfirmed => Exit::Usage,
+            Self::NoCertificate => Exit::NoInput,
+            Self::Certificates { .. } => Exit::Config,
+            Self::Certificate(error) => certificate(error),
+            Self::NowhereToTrust { .. } | Self::Trust { .. } => Exit::Unavailable,
+            Self::NoRandom => Exit::Software,
             Self::NotAdded { .. } | Self::NotStored { .. } => Exit::DataErr,
             Self::SignIn { kind, .. } => match kind {
                 Failure::NoAccount => Exit::NoInput,
@@ -150,6 +189,19 @@ fn ports_alone(problems: &Problems) -> Option<Exit> {
     } else {
         Exit::Unavailable
     })
+}
+
+fn certificate(error: &CertificateError) -> Exit {
+    match error {
+        CertificateError::File { source, .. }
+            if source.kind() == io::ErrorKind::PermissionDenied =>
+        {
+            Exit::NoPerm
+        }
+        CertificateError::File { .. } => Exit::IoErr,
+        CertificateError::Make(_) | CertificateError::Use(_) => Exit::Software,
+        _ => Exit::Config,
+    }
 }
 
 fn store(error: &StoreError) -> Exit {

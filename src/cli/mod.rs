@@ -5,6 +5,7 @@
 
 mod accounts;
 mod args;
+mod certs;
 mod check;
 mod context;
 pub mod demo;
@@ -73,6 +74,7 @@ fn dispatch(arguments: Arguments) -> Result<Exit, CliError> {
         Command::SignIn(arguments) => sign_in::sign_in(&context, &arguments),
         Command::SignOut(arguments) => sign_in::sign_out(&context, &arguments),
         Command::Password(command) => passwords::password(&context, command),
+        Command::Certs(command) => certs::certs(&context, &command),
         Command::Providers(arguments) => providers::providers(&context, &arguments),
         Command::Profiles(arguments) => profiles::profiles(&context, &arguments),
         Command::Status(arguments) => status::status(&context, &arguments),
@@ -84,13 +86,18 @@ fn dispatch(arguments: Arguments) -> Result<Exit, CliError> {
 
 /// The error and everything that led to it, on standard error.
 fn report(error: &CliError) {
-    let mut text = format!("mailsluice: {error}");
+    let _ = writeln!(io::stderr(), "mailsluice: {}", with_causes(error));
+}
+
+/// The error and everything that led to it.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         text.push_str(&format!(": {error}"));
         cause = error.source();
     }
-    let _ = writeln!(io::stderr(), "{text}");
+    text
 }
 
 /// Runs `task` on a runtime of its own, one thread a core.

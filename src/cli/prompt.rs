@@ -1,6 +1,6 @@
-//! Asking for a secret: hidden on a terminal, one line from standard input otherwise.
+//! Asking for a secret: hidden on a terminal, one line from standard input otherwise. Asking for a yes.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, BufRead, IsTerminal, Write};
 
 use zeroize::Zeroizing;
 
@@ -30,4 +30,17 @@ pub(crate) fn new_secret(question: &str) -> Result<Secret, CliError> {
         return Err(CliError::Mismatch);
     }
     Ok(first)
+}
+
+/// Asks on a terminal; elsewhere nobody is there who could say yes.
+pub(crate) fn confirm(question: &str) -> Result<bool, CliError> {
+    if !io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    let mut told = io::stderr();
+    write!(told, "{question} [y/N] ")?;
+    told.flush()?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
 }

@@ -351,12 +351,14 @@ pub(super) enum Fault {
         "certificate and key are given, but tls is off: write tls = \"implicit\" or \"starttls\""
     )]
     CertificateWithoutTls,
-    #[error("TLS needs certificate = \"…\" and key = \"…\", two PEM files")]
-    NoCertificateFiles,
+    #[error(
+        "certificate and key go together: write both, two PEM files, or neither for a certificate that mailsluice makes"
+    )]
+    HalfACertificate,
     #[error("write a network such as \"192.168.1.0/24\", or one address")]
     NotANetwork,
     #[error(
-        "passwords and mail would cross the network unencrypted: write tls = \"implicit\" with a certificate, or, if \
+        "passwords and mail would cross the network unencrypted: write tls = \"implicit\" or \"starttls\", or, if \
          that is what you want, allow_plain_from_network = true and networks = [\"192.168.1.0/24\"]"
     )]
     PlainOnNetwork,
@@ -399,6 +401,10 @@ pub(super) enum Fault {
          \"[192.0.2.1]\""
     )]
     NotOurHost,
+    #[error(
+        "\"{0}\" is nothing to prove: write a host name such as \"mail.lan\", or an address such as \"192.168.1.2\""
+    )]
+    NotACertificateName(String),
     #[error("this version keeps its store in SQLite: write \"sqlite:/path/to/mailsluice.db\"")]
     NotAStore,
     #[error("name either file or systemd")]

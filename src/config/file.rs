@@ -27,6 +27,7 @@ pub(super) struct File {
     pub warm: WarmTable,
     pub log: LogTable,
     pub sign_in: SignInTable,
+    pub certificates: CertificatesTable,
     pub issuer: BTreeMap<String, IssuerEntry>,
     pub profile: BTreeMap<String, ProfileEntry>,
     /// What all accounts share.
@@ -182,6 +183,12 @@ pub(super) struct LimitsTable {
 pub(super) struct WarmTable {
     pub sessions: u64,
     pub idle: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct CertificatesTable {
+    pub names: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

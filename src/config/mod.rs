@@ -216,6 +216,7 @@ fn checked(
         warm: check::warm(&file.warm, check),
         log: check::log(&file.log, check),
         sign_in,
+        certificates: check::certificates(&file.certificates, check),
     };
     (config, written)
 }

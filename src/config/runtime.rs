@@ -35,6 +35,8 @@ pub struct Config {
     pub log: LogSettings,
     /// How people sign in.
     pub sign_in: SignInSettings,
+    /// Our own certificates.
+    pub certificates: CertificateSettings,
 }
 
 impl Config {
@@ -101,13 +103,39 @@ pub enum ListenerTls {
     /// Plain.
     Off,
     /// Plain, with STARTTLS or STLS on offer.
-    StartTls(CertificateFiles),
+    StartTls(CertificateSource),
     /// TLS from the first byte.
-    Implicit(CertificateFiles),
+    Implicit(CertificateSource),
+}
+
+impl ListenerTls {
+    /// What the listener presents, where it does.
+    pub fn certificate(&self) -> Option<&CertificateSource> {
+        match self {
+            Self::Off => None,
+            Self::StartTls(source) | Self::Implicit(source) => Some(source),
+        }
+    }
+}
+
+/// Where a listener's certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum CertificateSource {
+    /// Ours: made in the state folder, by a CA that is made there too.
+    Generated,
+    /// The user's.
+    Own(CertificateFiles),
+}
+
+/// What our own certificates are made for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CertificateSettings {
+    /// Host names and addresses, besides those that are known without being said.
+    pub names: Vec<String>,
 }
 
 /// A PEM chain and its key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CertificateFiles {
     /// The chain, leaf first.
     pub certificate: PathBuf,

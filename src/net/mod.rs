@@ -2,6 +2,7 @@
 //!
 //! Knows no protocol: what STARTTLS looks like on the wire is `proto`'s business, only the handshake is ours.
 
+pub mod certificates;
 mod dial;
 mod listen;
 mod stream;
@@ -12,6 +13,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use self::certificates::CertificateError;
+pub use self::certificates::Certificates;
 pub use self::dial::Dialler;
 pub use self::listen::{Bound, bind, probe};
 pub use self::stream::Stream;
@@ -81,7 +84,7 @@ pub enum NetError {
         /// What rustls said.
         source: io::Error,
     },
-    /// A certificate, key or CA file cannot be used.
+    /// A CA file cannot be used.
     #[error("{} cannot be used", path.display())]
     CertificateFile {
         /// The file.
@@ -89,7 +92,10 @@ pub enum NetError {
         /// Why.
         source: rustls::pki_types::pem::Error,
     },
-    /// The TLS library refused the settings: no roots on this system, a key that does not fit its certificate.
+    /// A listener's certificate cannot be had.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The TLS library refused the settings: no roots on this system.
     #[error("TLS cannot be set up")]
     TlsSetup(#[source] rustls::Error),
 }
@@ -107,6 +113,7 @@ impl NetError {
             | Self::Loop { .. }
             | Self::HostName { .. }
             | Self::CertificateFile { .. }
+            | Self::Certificate(_)
             | Self::TlsSetup(_) => None,
         }
     }
@@ -121,6 +128,7 @@ impl NetError {
             | Self::Untrusted { .. }
             | Self::Handshake { .. }
             | Self::CertificateFile { .. }
+            | Self::Certificate(_)
             | Self::TlsSetup(_) => "tls",
         }
     }

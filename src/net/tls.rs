@@ -12,14 +12,16 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ResolvesServerCert;
+use rustls::sign::SingleCertAndKey;
 use rustls::{
     CertificateError, CipherSuite, ClientConfig, DigitallySignedStruct, RootCertStore,
     ServerConfig, SignatureScheme, SupportedCipherSuite,
 };
 use tokio::net::TcpStream;
 
-use super::{NetError, Stream, TlsStream};
+use super::{NetError, Stream, TlsStream, certificates};
 use crate::config::runtime::{CertificateFiles, Trust};
 use crate::protocol::Protocol;
 
@@ -77,6 +79,21 @@ pub async fn handshake(
 pub struct Acceptor(Arc<ServerConfig>);
 
 impl Acceptor {
+    /// Presents what `certificate` answers at each handshake. A client that names application protocols by ALPN and not
+    /// ours is turned away (ALPACA).
+    pub(super) fn presenting(
+        certificate: Arc<dyn ResolvesServerCert>,
+        protocol: Protocol,
+    ) -> Result<Self, NetError> {
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(NetError::TlsSetup)?
+            .with_no_client_auth()
+            .with_cert_resolver(certificate);
+        config.alpn_protocols = vec![protocol.name().as_bytes().to_vec()];
+        Ok(Self(Arc::new(config)))
+    }
+
     /// The handshake with a client. The caller sets the deadline.
     pub async fn accept(&self, tcp: TcpStream) -> io::Result<Stream> {
         let tls = TlsStream::accept(Arc::clone(&self.0), tcp).await?;
@@ -84,22 +101,10 @@ impl Acceptor {
     }
 }
 
-/// What the client leg presents. A client that names application protocols by ALPN and not ours is turned away (ALPACA).
+/// TLS that presents the certificate of `files`, as it is now.
 pub fn acceptor(files: &CertificateFiles, protocol: Protocol) -> Result<Acceptor, NetError> {
-    let chain = certificates(&files.certificate)?;
-    let key =
-        PrivateKeyDer::from_pem_file(&files.key).map_err(|source| NetError::CertificateFile {
-            path: files.key.clone(),
-            source,
-        })?;
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(NetError::TlsSetup)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(NetError::TlsSetup)?;
-    config.alpn_protocols = vec![protocol.name().as_bytes().to_vec()];
-    Ok(Acceptor(Arc::new(config)))
+    let certificate = SingleCertAndKey::from(certificates::read(files)?);
+    Acceptor::presenting(Arc::new(certificate), protocol)
 }
 
 fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, NetError> {
@@ -121,7 +126,7 @@ fn verifier(trust: &Trust) -> Result<Arc<dyn ServerCertVerifier>, NetError> {
         }
         Trust::CaFile(path) => {
             let mut roots = RootCertStore::empty();
-            for certificate in certificates(path)? {
+            for certificate in ca_certificates(path)? {
                 roots.add(certificate).map_err(NetError::TlsSetup)?;
             }
             let verifier =
@@ -137,7 +142,7 @@ fn verifier(trust: &Trust) -> Result<Arc<dyn ServerCertVerifier>, NetError> {
 }
 
 /// All certificates of a PEM file; a file without any is an error.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, NetError> {
+fn ca_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, NetError> {
     let unusable = |source| NetError::CertificateFile {
         path: path.to_owned(),
         source,
@@ -165,7 +170,7 @@ fn is_about_the_certificate(error: &io::Error) -> bool {
 
 /// rustls' cryptography, with AES-128 before AES-256: 128 bits are as safe against anybody, and a handshake that is resumed
 /// costs a third less with SHA-256 than with SHA-384. Most servers have an order of their own and go by that.
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
         let mut provider = aws_lc_rs::default_provider();
         provider
@@ -204,8 +209,7 @@ impl ServerCertVerifier for PublicKeyVerifier {
         let certificate = webpki::EndEntityCert::try_from(end_entity)
             .map_err(|_| rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
         let key = certificate.subject_public_key_info();
-        let digest = aws_lc_rs_digest(&key);
-        if digest == self.sha256 {
+        if sha256(&key) == self.sha256 {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(rustls::Error::InvalidCertificate(
@@ -249,7 +253,8 @@ impl ServerCertVerifier for PublicKeyVerifier {
     }
 }
 
-fn aws_lc_rs_digest(bytes: &[u8]) -> [u8; 32] {
+/// SHA-256.
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let digest = ::aws_lc_rs::digest::digest(&::aws_lc_rs::digest::SHA256, bytes);
     let mut sha256 = [0; 32];
     sha256.copy_from_slice(digest.as_ref());
@@ -279,7 +284,13 @@ mod tests {
         };
         std::fs::write(&files.certificate, made.cert.pem()).unwrap();
         std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
-        let spki = aws_lc_rs_digest(
+        #[cfg(unix)]
+        std::fs::set_permissions(
+            &files.key,
+            std::os::unix::fs::PermissionsExt::from_mode(0o600),
+        )
+        .unwrap();
+        let spki = sha256(
             &webpki::EndEntityCert::try_from(made.cert.der())
                 .unwrap()
                 .subject_public_key_info(),

@@ -264,6 +264,7 @@ impl From<NetError> for Failure {
             | NetError::HostName { .. }
             | NetError::Bind { .. }
             | NetError::CertificateFile { .. }
+            | NetError::Certificate(_)
             | NetError::TlsSetup(_) => Cause::ServerBug,
             NetError::Resolve { .. }
             | NetError::NoAddress { .. }

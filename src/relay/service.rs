@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{MissedTickBehavior, interval_at, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::alerts::Alerts;
@@ -22,8 +22,8 @@ use super::session::{ListenerState, Session, Shared};
 use super::warm::Warm;
 use super::workers::Workers;
 use crate::auth::Authenticator;
-use crate::config::runtime::{Config, Listener, ListenerTls};
-use crate::net::{Bound, NetError, acceptor, bind};
+use crate::config::runtime::{Config, Listener};
+use crate::net::{Bound, Certificates, NetError, bind};
 use crate::protocol::Protocol;
 
 /// A listener that could not be opened. All of them are reported, not only the first.
@@ -43,6 +43,9 @@ pub struct Service {
     overview: Overview,
     shared: Arc<Shared>,
     listening: HashMap<SocketAddr, Listening>,
+    certificates: Arc<Certificates>,
+    /// Ends the task that renews them.
+    _renewing: DropGuard,
     workers: Arc<Workers>,
     sessions: TaskTracker,
     turning_away: Arc<Semaphore>,
@@ -100,6 +103,7 @@ impl Service {
         authenticator: Arc<Authenticator>,
         workers: Workers,
     ) -> Result<Self, Vec<ServiceError>> {
+        let certificates = Arc::new(Certificates::new(&config));
         let mut service = Self {
             overview: Overview {
                 config: Arc::new(ArcSwap::new(Arc::clone(&config))),
@@ -115,12 +119,19 @@ impl Service {
                 abort: CancellationToken::new(),
             }),
             listening: HashMap::new(),
+            _renewing: keep_renewing(&certificates),
+            certificates,
             workers: Arc::new(workers),
             sessions: TaskTracker::new(),
             turning_away: Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE)),
         };
         service.listen(&config)?;
         Ok(service)
+    }
+
+    /// What its listeners present.
+    pub fn certificates(&self) -> &Arc<Certificates> {
+        &self.certificates
     }
 
     /// What others may see of it, now and later.
@@ -131,7 +142,13 @@ impl Service {
     /// Takes on a new configuration. Listeners that are in both stay open, sessions under way are not touched. Where
     /// something cannot be opened, all stays as it was.
     pub fn reload(&mut self, config: Arc<Config>) -> Result<(), Vec<ServiceError>> {
-        self.listen(&config)?;
+        if let Err(errors) = self.listen(&config) {
+            let old = self.overview.config();
+            self.certificates.take_up(&old, SystemTime::now());
+            self.certificates.forget_others(&old);
+            return Err(errors);
+        }
+        self.certificates.forget_others(&config);
         self.shared.connector.tls.forget_files();
         self.shared.connector.abilities.forget_named();
         self.overview.config.store(config);
@@ -159,9 +176,20 @@ impl Service {
         let mut opened = Vec::new();
         let mut updated = Vec::new();
         let mut errors = Vec::new();
+        let failed = self.certificates.take_up(config, SystemTime::now());
+        let mut failed: HashMap<_, _> = failed.into_iter().map(|(s, e)| (s, Some(e))).collect();
         for listener in &config.listeners {
             let known = self.listening.contains_key(&listener.address);
-            match prepare(listener, config, known) {
+            let without = listener.tls.certificate().and_then(|s| failed.get_mut(s));
+            if let Some(why) = without {
+                // Said once, however many listeners would present it.
+                errors.extend(why.take().map(|error| ServiceError {
+                    listener: listener.clone(),
+                    source: error.into(),
+                }));
+                continue;
+            }
+            match prepare(listener, config, &self.certificates, known) {
                 Ok((state, Some(bound))) => opened.push((listener.address, state, bound)),
                 Ok((state, None)) => updated.push((listener.address, state)),
                 Err(source) => errors.push(ServiceError {
@@ -235,13 +263,12 @@ impl Service {
 fn prepare(
     listener: &Listener,
     config: &Config,
+    certificates: &Certificates,
     is_open: bool,
 ) -> Result<(Arc<ListenerState>, Option<Bound>), NetError> {
-    let acceptor = match &listener.tls {
-        ListenerTls::Off => None,
-        ListenerTls::StartTls(files) | ListenerTls::Implicit(files) => {
-            Some(acceptor(files, listener.protocol)?)
-        }
+    let acceptor = match listener.tls.certificate() {
+        None => None,
+        Some(source) => Some(certificates.acceptor(source, listener.protocol)?),
     };
     let state = Arc::new(ListenerState {
         listener: listener.clone(),
@@ -254,6 +281,25 @@ fn prepare(
         Some(bind(listener.address)?)
     };
     Ok((state, bound))
+}
+
+/// Looks after the certificates for as long as the guard is there.
+fn keep_renewing(certificates: &Arc<Certificates>) -> DropGuard {
+    let certificates = Arc::clone(certificates);
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    tokio::spawn(stopped.run_until_cancelled_owned(async move {
+        let mut looks = interval_at(tokio::time::Instant::now() + RENEW_EVERY, RENEW_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            let certificates = Arc::clone(&certificates);
+            let look = move || certificates.renew(SystemTime::now());
+            // It panics or not; the next one is tried in any case.
+            let _ = tokio::task::spawn_blocking(look).await;
+        }
+    }));
+    stop.drop_guard()
 }
 
 /// Between accept and session.
@@ -317,6 +363,10 @@ impl Gate {
         self.workers.spawn(&self.sessions, stream, serve);
     }
 }
+
+/// How soon a certificate file that somebody has renewed is noticed: soon enough for who waits and watches, and six system
+/// calls.
+const RENEW_EVERY: Duration = Duration::from_secs(5 * 60);
 
 /// Connections over the limit that are told so at once; more are closed without a word.
 const TURNED_AWAY_AT_ONCE: usize = 64;

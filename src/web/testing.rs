@@ -10,8 +10,8 @@ use crate::auth::oauth::Tokens;
 use crate::bridge::provider::{self, Provider};
 use crate::config::oauth::{Client, ClientProof, Endpoints, Flow, Grant, Issuer, Scopes};
 use crate::config::runtime::{
-    Account, AccountAuth, Accounts, Config, KeySource, Limits, LogSettings, SignInSettings,
-    StoreSettings, WarmSettings,
+    Account, AccountAuth, Accounts, CertificateSettings, Config, KeySource, Limits, LogSettings,
+    SignInSettings, StoreSettings, WarmSettings,
 };
 use crate::store::Store;
 
@@ -117,6 +117,7 @@ fn config(state_dir: &Path, grant: Grant, sign_in: SignInSettings) -> Config {
         },
         state_dir: state_dir.to_owned(),
         host: "localhost".to_owned(),
+        certificates: CertificateSettings::default(),
         warm: WarmSettings::default(),
         limits: Limits {
             sessions: 1,

@@ -12,6 +12,7 @@
 )]
 
 mod account;
+mod certs;
 mod home;
 mod service;
 mod texts;

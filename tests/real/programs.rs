@@ -12,6 +12,7 @@ mod senders;
 mod sylpheed;
 mod terminal;
 mod thunderbird;
+mod trust;
 
 use crate::client::imap::arrived;
 use crate::fixture::{Target, Tls};
@@ -68,8 +69,9 @@ clients!(cases);
 struct Secured {
     target: Target,
     tls: Tls,
-    /// What a person has the program trust.
-    ca_file: &'static str,
+    /// What a person has the program trust: the proxy's own CA, as it is exported.
+    ca_file: String,
+    _desk: desk::Desk,
 }
 
 impl Secured {
@@ -78,11 +80,15 @@ impl Secured {
         target.mailbox.seed("", [desk::MESSAGE.as_bytes()]);
         // Dovecot counts what it delivers before what it finds, unless that has been read.
         arrived(&target.at_the_provider(), 1);
-        let ca_file = crate::fixture::servers().ca_file.to_str().expect("UTF-8");
+        let exported = target.proxy().command(&["certs", "export"]);
+        assert!(exported.status.success(), "{exported:?}");
+        let desk = desk::Desk::new();
+        let ca_file = desk.write("ca.pem", &desk::text(&exported.stdout));
         Self {
             target,
             tls,
-            ca_file,
+            ca_file: ca_file.display().to_string(),
+            _desk: desk,
         }
     }
 

@@ -11,9 +11,9 @@ use std::time::Duration;
 use mailsluice::auth::oauth::Tokens;
 use mailsluice::auth::{Authenticator, add_chosen};
 use mailsluice::config::runtime::{
-    Account, AccountAuth, Accounts, CertificateFiles, Config, Endpoint, KeySource, Limits,
-    Listener, ListenerTls, LogSettings, SecretSource, SignInSettings, StoreSettings, Trust,
-    WarmSettings,
+    Account, AccountAuth, Accounts, CertificateFiles, CertificateSettings, CertificateSource,
+    Config, Endpoint, KeySource, Limits, Listener, ListenerTls, LogSettings, SecretSource,
+    SignInSettings, StoreSettings, Trust, WarmSettings,
 };
 use mailsluice::net::{Acceptor, acceptor};
 use mailsluice::proto::dialogue::ClientTls;
@@ -122,8 +122,12 @@ impl House {
                 address: SocketAddr::from((ip, 0)),
                 tls: match settings.client_tls {
                     ClientTls::Off => ListenerTls::Off,
-                    ClientTls::Offered => ListenerTls::StartTls(self.certificate()),
-                    ClientTls::Active => ListenerTls::Implicit(self.certificate()),
+                    ClientTls::Offered => {
+                        ListenerTls::StartTls(CertificateSource::Own(self.certificate()))
+                    }
+                    ClientTls::Active => {
+                        ListenerTls::Implicit(CertificateSource::Own(self.certificate()))
+                    }
                 },
                 networks: ["127.0.0.0/8".parse().expect("a network")].into(),
                 pin: None,
@@ -135,6 +139,7 @@ impl House {
             state_dir: self.folder.path().to_owned(),
             sign_in: SignInSettings::default(),
             host: "sluice.test".to_owned(),
+            certificates: CertificateSettings::default(),
             warm: WarmSettings {
                 sessions: usize::from(settings.keep),
                 idle: WAITS,

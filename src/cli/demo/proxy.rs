@@ -14,8 +14,9 @@ use crate::bridge::provider::{self, Provider};
 use crate::cli::sign_ins::SignIns;
 use crate::config::oauth::{Client, ClientProof, Endpoints, Flow, Grant, Issuer, Scopes};
 use crate::config::runtime::{
-    Account, AccountAuth, Accounts, Config, Endpoint, KeySource, Limits, Listener, ListenerTls,
-    LogSettings, SecretSource, SignInSettings, StoreSettings, Trust, WarmSettings,
+    Account, AccountAuth, Accounts, CertificateSettings, Config, Endpoint, KeySource, Limits,
+    Listener, ListenerTls, LogSettings, SecretSource, SignInSettings, StoreSettings, Trust,
+    WarmSettings,
 };
 use crate::net;
 use crate::protocol::{Protocol, TlsMode};
@@ -176,6 +177,7 @@ fn config(
         state_dir: folder.path().to_owned(),
         host: Provider::HOST.to_owned(),
         sign_in: SignInSettings::default(),
+        certificates: CertificateSettings::default(),
         warm: WarmSettings::default(),
         limits: Limits {
             sessions: 100,

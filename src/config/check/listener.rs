@@ -12,7 +12,7 @@ use super::super::file::{ClientTlsWord, ListenerEntry, ProtocolWord};
 use super::super::key::KeyPath;
 use super::super::problem::Place;
 use super::super::read::read;
-use super::super::runtime::{CertificateFiles, Listener, ListenerTls, Pin};
+use super::super::runtime::{CertificateFiles, CertificateSource, Listener, ListenerTls, Pin};
 use super::Check;
 use super::files::Holds;
 use super::ports::Written;
@@ -185,6 +185,22 @@ fn tls(entry: &ListenerEntry, at: &KeyPath, check: &mut Check<'_>) -> Option<Lis
         }
         return Some(ListenerTls::Off);
     }
+    let source = if entry.certificate.is_none() && entry.key.is_none() {
+        CertificateSource::Generated
+    } else {
+        CertificateSource::Own(own_files(entry, at, check)?)
+    };
+    Some(match word {
+        ClientTlsWord::Starttls => ListenerTls::StartTls(source),
+        ClientTlsWord::Off | ClientTlsWord::Implicit => ListenerTls::Implicit(source),
+    })
+}
+
+fn own_files(
+    entry: &ListenerEntry,
+    at: &KeyPath,
+    check: &mut Check<'_>,
+) -> Option<CertificateFiles> {
     let certificate = pem(
         &entry.certificate,
         at.child("certificate"),
@@ -192,13 +208,9 @@ fn tls(entry: &ListenerEntry, at: &KeyPath, check: &mut Check<'_>) -> Option<Lis
         check,
     );
     let key = pem(&entry.key, at.child("key"), Holds::Secret, check);
-    let files = CertificateFiles {
+    Some(CertificateFiles {
         certificate: certificate?,
         key: key?,
-    };
-    Some(match word {
-        ClientTlsWord::Starttls => ListenerTls::StartTls(files),
-        ClientTlsWord::Off | ClientTlsWord::Implicit => ListenerTls::Implicit(files),
     })
 }
 
@@ -209,7 +221,7 @@ fn pem(
     check: &mut Check<'_>,
 ) -> Option<std::path::PathBuf> {
     let fault = match path {
-        None => Fault::NoCertificateFiles,
+        None => Fault::HalfACertificate,
         Some(path) => {
             let path = check.path(path);
             match check.files.check(&path, holds) {

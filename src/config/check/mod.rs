@@ -22,7 +22,7 @@ pub(super) use self::oauth::issuers;
 pub use self::ports::PortProbe;
 pub(super) use self::ports::{Written, callback_port, ports};
 pub(super) use self::profile::profiles;
-pub(super) use self::settings::{host, limits, log, sign_in, store, warm};
+pub(super) use self::settings::{certificates, host, limits, log, sign_in, store, warm};
 use super::fault::Fault;
 use super::file::{AccountEntry, IssuerEntry};
 use super::key::KeyPath;

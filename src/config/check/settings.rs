@@ -1,5 +1,6 @@
 //! The settings that are neither accounts nor listeners.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,11 +8,13 @@ use tracing_subscriber::EnvFilter;
 
 use super::super::fault::Fault;
 use super::super::file::{
-    KeyEntry, LimitsTable, LogFormat, LogTable, SignInTable, StoreTable, WarmTable,
+    CertificatesTable, KeyEntry, LimitsTable, LogFormat, LogTable, SignInTable, StoreTable,
+    WarmTable,
 };
 use super::super::key::KeyPath;
 use super::super::runtime::{
-    KeySource, Limits, Listener, LogSettings, SignInSettings, StoreSettings, WarmSettings,
+    CertificateSettings, KeySource, Limits, Listener, LogSettings, SignInSettings, StoreSettings,
+    WarmSettings,
 };
 use super::Check;
 use super::files::Holds;
@@ -20,7 +23,6 @@ use super::secret::{credential, is_credential_name};
 
 /// The name in greetings and in EHLO: a domain or an address literal (RFC 5321 section 4.1.3).
 pub(in super::super) fn host(host: &str, check: &mut Check<'_>) {
-    let label = |l: &str| l.len() <= LABEL_MAX && is_label(l);
     let literal = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
     let address = |text: &str| {
         let v6 = text
@@ -28,12 +30,17 @@ pub(in super::super) fn host(host: &str, check: &mut Check<'_>) {
             .map(|v6| v6.parse::<std::net::Ipv6Addr>().is_ok());
         v6.unwrap_or_else(|| text.parse::<std::net::Ipv4Addr>().is_ok())
     };
-    let good = literal.map_or_else(|| host.split('.').all(label), address);
+    let good = literal.map_or_else(|| is_domain(host), address);
     if !good || host.len() > HOST_MAX {
         check
             .report
             .add(&KeyPath::dotted("host"), Fault::NotOurHost);
     }
+}
+
+fn is_domain(text: &str) -> bool {
+    let label = |l: &str| l.len() <= LABEL_MAX && is_label(l);
+    text.len() <= HOST_MAX && text.split('.').all(label)
 }
 
 /// The store and its key.
@@ -174,6 +181,23 @@ pub(in super::super) fn sign_in(
     SignInSettings {
         port: table.port,
         on_needed: table.on_needed.clone(),
+    }
+}
+
+/// What our own certificates are made for: names that a client can have typed as its server.
+pub(in super::super) fn certificates(
+    table: &CertificatesTable,
+    check: &mut Check<'_>,
+) -> CertificateSettings {
+    let at = KeyPath::dotted("certificates.names");
+    for (index, name) in table.names.iter().enumerate() {
+        if !is_domain(name) && name.parse::<IpAddr>().is_err() {
+            let fault = Fault::NotACertificateName(name.clone());
+            check.report.add(&at.child(index), fault);
+        }
+    }
+    CertificateSettings {
+        names: table.names.clone(),
     }
 }
 
