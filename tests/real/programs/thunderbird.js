@@ -12,22 +12,16 @@ async function remember(kind) {
   await Services.logins.addLoginAsync(login);
 }
 
-// Waits for the end of what `start` begins, which is told to a listener. Once in some dozens of runs Thunderbird forgets
-// the listener, as a person sees who clicks a second time: then it is begun again.
-async function finished(start) {
-  for (;;) {
-    const { promise, resolve, reject } = Promise.withResolvers();
-    const again = setTimeout(resolve, PATIENCE / 5, "again");
-    start({
-      OnStartRunningUrl() {},
-      OnStopRunningUrl(url, status) {
-        Components.isSuccessCode(status) ? resolve() : reject(new Error(`${url?.spec}: ${status.toString(16)}`));
-      },
-    });
-    if ((await promise.finally(() => clearTimeout(again))) !== "again") {
-      return;
-    }
-  }
+// Waits for the end of what `start` begins, which is told to a listener.
+function finished(start) {
+  const { promise, resolve, reject } = Promise.withResolvers();
+  start({
+    OnStartRunningUrl() {},
+    OnStopRunningUrl(url, status) {
+      Components.isSuccessCode(status) ? resolve() : reject(new Error(`${url?.spec}: ${status.toString(16)}`));
+    },
+  });
+  return promise;
 }
 
 function source(folder, header) {
