@@ -28,6 +28,8 @@ mod clock;
 mod edges;
 #[path = "support/ends.rs"]
 mod ends;
+#[path = "support/offers.rs"]
+mod offers;
 #[path = "support/peer.rs"]
 mod peer;
 #[path = "support/script.rs"]
