@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+mod ending;
 mod heart;
 
 pub(super) use self::heart::KeepAlive;
@@ -24,7 +25,7 @@ use super::half::{Closing, Half};
 use super::registry::SessionRecord;
 use super::session::End;
 use crate::net::Stream;
-use crate::proto::dialogue::{Breach, Ending, Farewell, HOLD_MAX, Remains, Watch};
+use crate::proto::dialogue::{Breach, Farewell, HOLD_MAX, Remains, Watch};
 use crate::proto::flow::Flow;
 use crate::protocol::{Leg, Protocol};
 
@@ -268,113 +269,6 @@ impl<'a> Copy<'a> {
             }
         }
         self.flow = flow;
-    }
-
-    /// `leg` sends nothing more.
-    fn finished(&mut self, cx: &mut Context<'_>, leg: Leg) {
-        let half = self.half(leg);
-        half.eof = true;
-        let rest = std::mem::take(&mut half.unread);
-        self.flow.clear();
-        let ending = self.watch.eof(leg, &rest, &mut self.flow);
-        self.deliver(cx, &rest);
-        self.record.count(leg, rest.len());
-        let other_was_first = self.half(leg.other()).eof;
-        if ending == Ending::Close || other_was_first {
-            let first = if other_was_first { leg.other() } else { leg };
-            match self.half(leg).deaf {
-                Some(why) => self.fail(leg, format!("connection lost: {why}")),
-                None => self.finish(first, "closed"),
-            }
-        }
-    }
-
-    /// A client that has said all it had to stays until it has its answers.
-    fn ask_whether_done(&mut self, cx: &mut Context<'_>) {
-        self.flow.clear();
-        if self.watch.eof(Leg::Client, &[], &mut self.flow) == Ending::Close {
-            self.deliver(cx, &[]);
-            self.finish(Leg::Client, "closed");
-        }
-    }
-
-    /// Where the watch has taken leave of the client, the upstream stays, if all that it was told and said is through.
-    fn part(&mut self) {
-        let Some(remains) = self.watch.remains().filter(|_| self.end.is_none()) else {
-            return;
-        };
-        let cause = "logged out";
-        if !self.upstream.is_at_rest() {
-            return self.finish(Leg::Client, cause);
-        }
-        self.remains = Some(remains);
-        self.end = Some(self.ended(Leg::Client, cause));
-        self.client.close_when_sent();
-    }
-
-    fn breached(&mut self, cx: &mut Context<'_>, breach: Breach, window: &[u8]) {
-        self.deliver(cx, window);
-        self.fail(breach.leg, breach.to_string());
-    }
-
-    /// `leg` cannot be written to. An upstream may have said why before it closed, as one does that refuses a message
-    /// while it is still being sent.
-    fn takes_nothing(&mut self, cx: &mut Context<'_>, leg: Leg, error: &io::Error) {
-        if leg == Leg::Upstream && self.end.is_none() && !self.upstream.eof {
-            self.upstream.go_deaf(error.kind());
-            self.moved_at = Instant::now();
-        } else {
-            self.lost(cx, leg, error);
-        }
-    }
-
-    fn lost(&mut self, cx: &mut Context<'_>, leg: Leg, error: &io::Error) {
-        if self.end.is_some() {
-            // Already ending: what cannot be sent is given up.
-            self.half(leg).give_up();
-            return;
-        }
-        self.half(leg).give_up();
-        if leg == Leg::Upstream {
-            self.say_farewell(cx, Farewell::UpstreamLost);
-        }
-        self.fail(leg, format!("connection lost: {}", error.kind()));
-    }
-
-    /// Lets the watch take leave of the client; for a shutdown it may find no place for that yet.
-    fn say_farewell(&mut self, cx: &mut Context<'_>, why: Farewell) {
-        self.flow.clear();
-        self.watch.farewell(why, &mut self.flow);
-        let said = !self.flow.pieces(Leg::Client).is_empty();
-        self.deliver(cx, &[]);
-        if said && why == Farewell::Shutdown {
-            self.finish(Leg::Client, "shutdown");
-        }
-    }
-
-    /// Finishes in the middle of something: the client may be sending, and shall still hear why it ends.
-    fn fail(&mut self, leg: Leg, cause: impl Into<String>) {
-        self.lingers = true;
-        self.finish(leg, cause);
-    }
-
-    /// Nothing more is read; both legs are closed when they have what they are owed.
-    fn finish(&mut self, leg: Leg, cause: impl Into<String>) {
-        if self.end.is_none() {
-            self.end = Some(self.ended(leg, cause));
-        }
-        self.client.close_when_sent();
-        self.upstream.close_when_sent();
-        self.moved_at = Instant::now();
-    }
-
-    fn is_closed(&mut self, cx: &mut Context<'_>) -> bool {
-        let gone = !self.lingers || self.client.poll_discard(cx).is_ready();
-        gone && self.client.is_done() && (self.upstream.is_done() || self.remains.is_some())
-    }
-
-    fn ended(&self, leg: Leg, cause: impl Into<String>) -> End {
-        End::new(leg, self.watch.phase(), cause)
     }
 
     /// When the session has to go, or its upstream to be told, if nothing moves until then.

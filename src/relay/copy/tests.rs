@@ -7,6 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::proto::dialogue::Ending;
 use crate::relay::registry::Registry;
 
 /// Passes whole lines, each of which is answered; holds the client after `hold` until then; answers `help` itself, at

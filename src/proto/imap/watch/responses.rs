@@ -214,6 +214,7 @@ impl Responses {
     }
 
     /// Passes a line, or what is there of it. The last bytes of data wait for its end: they may announce a literal.
+    #[inline(always)]
     fn line(&mut self, kind: Kind, at: usize, unread: &[u8], flow: &mut Flow) -> usize {
         let taken = match memchr::memchr(b'\n', unread) {
             Some(end) => {
