@@ -113,6 +113,10 @@ impl Responses {
         let mut at = 0;
         while let Some(unread) = input.get(at..).filter(|unread| !unread.is_empty()) {
             let taken = match self.state {
+                // Message data, and most of a session: FETCH, EXISTS, EXPUNGE.
+                State::Start if is_message_data(unread) => {
+                    self.pass_line(Kind::Data, at, unread, flow)
+                }
                 State::Start => self.start(at, unread, commands, flow)?,
                 State::Line(kind) => self.line(kind, at, unread, flow),
                 State::Literal { left } => self.literal(left, at, unread, flow),
@@ -132,7 +136,8 @@ impl Responses {
         }
     }
 
-    /// Looks at the first words of a response.
+    /// Looks at the first words of a response that is no message data. Apart from the way that most take, which is short.
+    #[inline(never)]
     fn start(
         &mut self,
         at: usize,
@@ -140,10 +145,6 @@ impl Responses {
         commands: &mut Commands,
         flow: &mut Flow,
     ) -> Result<usize, Breach> {
-        if let [b'*', b' ', b'0'..=b'9', ..] = unread {
-            // Message data, and most of a session: FETCH, EXISTS, EXPUNGE.
-            return Ok(self.pass_line(Kind::Data, at, unread, flow));
-        }
         let window = unread.get(..HOLD_MAX).unwrap_or(unread);
         let end = memchr::memchr(b'\n', window);
         let line = window.get(..end.unwrap_or(window.len())).unwrap_or(window);
@@ -214,7 +215,6 @@ impl Responses {
     }
 
     /// Passes a line, or what is there of it. The last bytes of data wait for its end: they may announce a literal.
-    #[inline(always)]
     fn line(&mut self, kind: Kind, at: usize, unread: &[u8], flow: &mut Flow) -> usize {
         let taken = match memchr::memchr(b'\n', unread) {
             Some(end) => {
@@ -242,6 +242,11 @@ impl Responses {
         self.state = literal_of(left.saturating_sub(taken as u64));
         taken
     }
+}
+
+/// message-data = nz-number SP ("EXPUNGE" / ("FETCH" SP msg-att)), and the like.
+fn is_message_data(unread: &[u8]) -> bool {
+    matches!(unread, [b'*', b' ', b'0'..=b'9', ..])
 }
 
 /// What follows the announcement of `size` octets; the line goes on behind them.
