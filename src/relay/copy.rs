@@ -19,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 use super::half::{Closing, Half};
 use super::registry::SessionRecord;
 use super::session::End;
+use super::submissions::Submissions;
 use crate::net::Stream;
-use crate::proto::dialogue::{Breach, Ending, Farewell, HOLD_MAX, Remains, Watch};
+use crate::proto::dialogue::{Breach, Ending, Farewell, HOLD_MAX, Notice, Remains, Watch};
 use crate::proto::flow::Flow;
 use crate::protocol::{Leg, Protocol};
 
@@ -47,6 +48,8 @@ pub(super) struct Copy<'a> {
     /// As it was told last.
     phase: &'static str,
     moved_at: Instant,
+    /// What the watch cannot decide by itself, where nobody logs in.
+    submissions: Option<Box<Submissions<'a>>>,
 }
 
 /// An upstream that outlives its client.
@@ -75,7 +78,14 @@ impl<'a> Copy<'a> {
             lingers: false,
             phase: "",
             moved_at: Instant::now(),
+            submissions: None,
         }
+    }
+
+    /// The session's client has not logged in, if there are any.
+    pub(super) fn with(mut self, submissions: Option<Submissions<'a>>) -> Self {
+        self.submissions = submissions.map(Box::new);
+        self
     }
 
     /// Relays until either leg ends, both are silent for too long, or `drain` is cancelled and the watch finds a place
@@ -225,6 +235,7 @@ impl<'a> Copy<'a> {
             match self.watch.step(leg, rest, &mut self.flow) {
                 Ok(n) => {
                     self.deliver(cx, rest);
+                    self.attend(cx);
                     taken += n;
                     if n == 0 {
                         seen = true;
@@ -246,6 +257,22 @@ impl<'a> Copy<'a> {
         half.seen = seen;
     }
 
+    /// Answers what the watch asks and writes down what it tells.
+    fn attend(&mut self, cx: &mut Context<'_>) {
+        while let Some(notice) = self.watch.notice() {
+            match (notice, &mut self.submissions) {
+                (Notice::Begins, submissions) => {
+                    let permit = submissions.as_mut().and_then(|it| it.permit());
+                    self.flow.clear();
+                    self.watch.decide(permit, &mut self.flow);
+                    self.deliver(cx, &[]);
+                }
+                (Notice::Submitted(submission), Some(submissions)) => submissions.note(&submission),
+                (Notice::Submitted(_), None) => {}
+            }
+        }
+    }
+
     /// Writes the pieces of the flow, whose ranges are of `window`; keeps what is not taken.
     fn deliver(&mut self, cx: &mut Context<'_>, window: &[u8]) {
         let flow = std::mem::take(&mut self.flow);
@@ -265,6 +292,7 @@ impl<'a> Copy<'a> {
         self.flow.clear();
         let ending = self.watch.eof(leg, &rest, &mut self.flow);
         self.deliver(cx, &rest);
+        self.attend(cx);
         self.record.count(leg, rest.len());
         let other_was_first = self.half(leg.other()).eof;
         if ending == Ending::Close || other_was_first {
@@ -301,6 +329,7 @@ impl<'a> Copy<'a> {
 
     fn breached(&mut self, cx: &mut Context<'_>, breach: Breach, window: &[u8]) {
         self.deliver(cx, window);
+        self.attend(cx);
         self.fail(breach.leg, breach.to_string());
     }
 
@@ -334,6 +363,7 @@ impl<'a> Copy<'a> {
         self.watch.farewell(why, &mut self.flow);
         let said = !self.flow.pieces(Leg::Client).is_empty();
         self.deliver(cx, &[]);
+        self.attend(cx);
         if said && why == Farewell::Shutdown {
             self.finish(Leg::Client, "shutdown");
         }
