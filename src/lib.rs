@@ -59,7 +59,9 @@
 //! - Only a wrong local password looks like a wrong password ([`proto::refusal`]); under pass-through it is the provider's,
 //!   which is the client's own.
 //! - A literal or a multi-line response is never cut, padded or interpreted. Of an SMTP message nothing changes but its
-//!   line ends and its stuffing ([`proto::smtp::data`]).
+//!   line ends and its stuffing ([`proto::smtp::data`]), and where nobody logs in its header ([`proto::smtp::header`]).
+//! - Where nobody logs in, the listener's account is the only one there is and its address the only sender, whatever a client
+//!   says; who may connect is written in the configuration.
 //! - Every buffer is bounded in every state; a leg whose peer does not read is not read either.
 //! - Secrets are [`secret::Secret`] from the first byte that can be one; no log level prints one, nor mail.
 //! - A rotated refresh token is in the store before the access token that came with it is used, and one grant has one
@@ -118,6 +120,13 @@
 //!   and takes mail for commands when it is wrong.
 //! - **Two dots behind a bare LF are a stuffed one, a single dot is content.** A client that stuffs there loses nothing; one
 //!   that does not loses a dot only where two begin a line, as at any server. Only `CRLF . CRLF` ends a message.
+//! - **A listener without logins refuses AUTH and takes MAIL** ([`proto::smtp::login`]). One that took any password would
+//!   suit a few more devices, and would have every program that is pointed at it send its real one to nobody.
+//! - **A signed message is rewritten like any other there.** A DKIM signature is written by whoever sends, so it must not buy
+//!   another sender; one that is the account's own passes untouched, since then nothing is rewritten.
+//! - **What is refused there after DATA ends the session**: the upstream has been told DATA, and only hanging up tells it
+//!   that there is no message. Answering 354 by ourselves would save the session, and would have the client send what the
+//!   upstream's refusal of DATA then throws away.
 //! - **An upstream that repeats the credential is not quoted**, in no log and to no client.
 //! - **Our own CA is bound to names** ([`net::certificates`]): whoever trusts it, and whoever steals its key, gets local
 //!   names and no others. It is made once; what may be trusted already is never replaced unasked. Its certificates live

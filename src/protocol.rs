@@ -1,4 +1,4 @@
-//! The words every folder shares: which [`Protocol`], which [`Leg`] of the session, which [`TlsMode`].
+//! The words every folder shares: which [`Protocol`], which [`Leg`] of the session, which [`TlsMode`], which [`SenderRule`].
 
 use std::fmt;
 
@@ -59,6 +59,15 @@ impl fmt::Display for Leg {
             Self::Upstream => "upstream",
         })
     }
+}
+
+/// What becomes of a sender that is not the account of a listener without logins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SenderRule {
+    /// The message is refused.
+    Pin,
+    /// The account takes its place.
+    Rewrite,
 }
 
 /// How TLS begins. On the upstream leg there is no third way.

@@ -90,6 +90,7 @@ fn config(state_dir: &Path, tls: ListenerTls) -> Config {
         tls: tls.clone(),
         networks: Vec::new(),
         pin: None,
+        no_login: None,
         profile: Arc::default(),
     });
     Config {

@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use mailsluice::config::providers::{self, AuthMethod, Provider, ServerTls, UserForm};
 use mailsluice::config::runtime::{
-    AccountAuth, Config, KeySource, ListenerTls, Pin, SecretSource, Trust,
+    AccountAuth, Config, KeySource, ListenerTls, NoLogin, Pin, SecretSource, Trust,
 };
 use mailsluice::config::{Flag, Found, LoadRequest, Loaded, Problem, Problems, load};
-use mailsluice::protocol::{Protocol, TlsMode};
+use mailsluice::protocol::{Protocol, SenderRule, TlsMode};
 use toml_edit::{DocumentMut, Item, TableLike};
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -340,6 +340,46 @@ fn the_example_loads_and_means_what_it_explains() {
             .iter()
             .any(|l| l.pin == Some(Pin::Provider("ionos".to_owned())))
     );
+    let no_login = config.listeners.iter().find_map(|l| l.no_login.as_ref());
+    let expected = NoLogin {
+        account: "anna@gmx.de".to_owned(),
+        envelope: SenderRule::Rewrite,
+        header: SenderRule::Pin,
+        messages_per_hour: 60,
+        recipients: 50,
+        size: 26_214_400,
+        plain_too: true,
+    };
+    assert_eq!(no_login, Some(&expected));
+}
+
+#[test]
+fn a_scanner_needs_six_lines_and_on_this_machine_four() {
+    let account = "[[account]]\naddress = \"s@gmx.de\"\npassword = \"stored\"\n[[listener]]\nprotocol = \"smtp\"\n\
+                   login = \"none\"\naccount = \"S@gmx.de\"\n";
+    let listeners = |text: &str| {
+        let loaded = load_text(&format!("{account}{text}")).unwrap();
+        let listeners = loaded.config.listeners.iter().map(|listener| {
+            let terms = listener.no_login.clone().unwrap();
+            assert_eq!(listener.pin, Some(Pin::Account("s@gmx.de".to_owned())));
+            assert_eq!(
+                (terms.envelope, terms.header),
+                (SenderRule::Rewrite, SenderRule::Rewrite)
+            );
+            assert!(terms.messages_per_hour > 0 && terms.recipients > 0 && terms.size > 0);
+            (listener.networks.len(), listener.takes_plain_login())
+        });
+        listeners.collect::<Vec<_>>()
+    };
+    assert_eq!(listeners("port = 2525\n"), [(0, true), (0, true)]);
+    let near = "address = \"192.168.1.2:2525\"\nnetworks = [\"192.168.1.0/24\", \"192.168.2.9\"]\n";
+    let plain = format!("{near}allow_plain_from_network = true\n");
+    assert_eq!(listeners(&plain), [(2, true)]);
+    // TLS on offer is insisted on, unless it is said that it need not be.
+    let offered = format!("{near}tls = \"starttls\"\n");
+    assert_eq!(listeners(&offered), [(2, false)]);
+    let either = format!("{plain}tls = \"starttls\"\n");
+    assert_eq!(listeners(&either), [(2, true)]);
 }
 
 #[test]
@@ -357,6 +397,8 @@ fn the_example_shows_every_key_there_is() {
         "[[account]]\npassword = {K}",
         "[[account]]\nimap = {K}",
         "[[listener]]",
+        "[[listener]]\nfrom = {K}",
+        "[[listener]]\nlimits = {K}",
         "[sign_in]",
         "[issuer.own]",
         "[issuer.own]\nscopes = {K}",

@@ -15,7 +15,7 @@ use super::secrets::Secrets;
 use super::throttle::Guess;
 use crate::config::Found;
 use crate::config::oauth::Grant;
-use crate::config::runtime::{Account, AccountAuth, Config, Pin, SecretSource};
+use crate::config::runtime::{Account, AccountAuth, Config, NoLogin, Pin, SecretSource};
 use crate::proto::dialogue::{Credential, LoginAttempt, Proof};
 use crate::proto::refusal::Refusal;
 use crate::proto::sasl::Challenges;
@@ -41,7 +41,7 @@ pub struct Granted {
     pub account: Arc<Account>,
     /// What the upstream takes.
     pub credential: Credential,
-    /// Which local password was used; `None` under pass-through.
+    /// Which local password was used; `None` under pass-through, and where no login is asked for.
     pub local: Option<UsedPassword>,
     /// Whether the credential is the client's own.
     pub passthrough: bool,
@@ -154,10 +154,32 @@ impl Authenticator {
             return Err(refusals::protocol_off(protocol));
         }
         match account.auth.clone() {
-            AccountAuth::Password(source) => self.grant(account, &source, protocol, used).await,
+            AccountAuth::Password(source) => {
+                self.grant(account, &source, protocol, Some(used)).await
+            }
             AccountAuth::OAuth(grant) => {
                 self.grant_token(account, grant, protocol, Some(used)).await
             }
+            AccountAuth::Passthrough => Err(refusals::protocol_off(protocol)),
+        }
+    }
+
+    /// Grants what a listener without logins is bound to. Not for the client to ask for: the terms are the listener's, and so
+    /// is the account.
+    pub async fn without_login(
+        &self,
+        config: &Config,
+        terms: &NoLogin,
+    ) -> Result<Granted, Refusal> {
+        let protocol = Protocol::Smtp;
+        let pin = Pin::Account(terms.account.clone());
+        let found = config.accounts.find(protocol, &terms.account, Some(&pin));
+        let Found::Account(account) = found else {
+            return Err(refusals::protocol_off(protocol));
+        };
+        match account.auth.clone() {
+            AccountAuth::Password(source) => self.grant(account, &source, protocol, None).await,
+            AccountAuth::OAuth(grant) => self.grant_token(account, grant, protocol, None).await,
             AccountAuth::Passthrough => Err(refusals::protocol_off(protocol)),
         }
     }
@@ -247,7 +269,7 @@ impl Authenticator {
         account: Arc<Account>,
         source: &SecretSource,
         protocol: Protocol,
-        used: UsedPassword,
+        local: Option<UsedPassword>,
     ) -> Result<Granted, Refusal> {
         let target = Target {
             user: upstream_user(&account, protocol),
@@ -269,7 +291,7 @@ impl Authenticator {
                 user: target.user.clone(),
                 password,
             },
-            local: Some(used),
+            local,
             passthrough: false,
             receipt: Receipt(Judged::Secret(target, fingerprint)),
             account,

@@ -90,7 +90,9 @@ impl LocalCheck {
         let tags = Tags::new(self.store.verifier_key(), name, &sent);
         let guess = match &proof {
             Proof::Password(_) => self.throttle.guess(peer, name, tags.canonical.as_ref()),
-            Proof::Digest(_) | Proof::Scram(_) => self.throttle.unlike_any(peer, name),
+            Proof::Digest(_) | Proof::Scram(_) | Proof::Network => {
+                self.throttle.unlike_any(peer, name)
+            }
         };
         let began = self.await_slot(guess).await?;
         match self.matching(account, &tags, proof).await {
@@ -136,6 +138,8 @@ impl LocalCheck {
             }
             Proof::Digest(digest) => Challenged::Digest(digest),
             Proof::Scram(proof) => Challenged::Scram(proof),
+            // Who says that none is needed proves none.
+            Proof::Network => return Ok(None),
         };
         let found = Proven::challenged(&all, challenged).await?;
         Ok(found.map(|(password, server_final)| Known {

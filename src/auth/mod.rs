@@ -10,6 +10,9 @@
 //!    For an OAuth account [`oauth::Tokens`] instead: an access token; its life is the state machine in `token`.
 //! 5. `rejections`: a password that the upstream keeps refusing is not tried.
 //!
+//! [`Authenticator::without_login`] is for listeners where nobody logs in. It begins at step 4 with the account that the
+//! listener is bound to; nothing that a client says leads there.
+//!
 //! A pass-through account has no local password: its client's own goes upstream, and the upstream decides.
 //! What the upstream said comes back by [`Authenticator::accepted`] and [`Authenticator::rejected`].
 

@@ -13,11 +13,11 @@ use super::oauth::Tokens;
 use super::*;
 use crate::config::runtime::{
     Account, AccountAuth, Accounts, CertificateSettings, Config, Endpoint, IDLE_RENEWAL, KeySource,
-    Limits, LogSettings, SecretSource, SignInSettings, StoreSettings, Trust, WarmSettings,
+    Limits, LogSettings, NoLogin, SecretSource, SignInSettings, StoreSettings, Trust, WarmSettings,
 };
 use crate::proto::dialogue::{Credential, LoginAttempt, Proof};
 use crate::proto::refusal::{Cause, Refusal};
-use crate::protocol::{Protocol, TlsMode};
+use crate::protocol::{Protocol, SenderRule, TlsMode};
 use crate::secret::Secret;
 use crate::store::{Store, StoreError};
 
@@ -418,4 +418,65 @@ async fn a_catch_all_entry_logs_in_upstream_under_the_clients_local_part() {
         panic!("not a password: {:?}", granted.credential);
     };
     assert_eq!(user, "info@x.org");
+}
+
+pub(super) fn without_login(account: &str) -> NoLogin {
+    NoLogin {
+        account: account.to_owned(),
+        envelope: SenderRule::Rewrite,
+        header: SenderRule::Rewrite,
+        messages_per_hour: 1,
+        recipients: 1,
+        size: 0,
+        plain_too: false,
+    }
+}
+
+#[tokio::test]
+async fn a_listener_without_logins_grants_its_account_and_no_other() {
+    let house = House::stored().await;
+    let granted = house
+        .authenticator
+        .without_login(&house.config, &without_login("anna@x.org"))
+        .await
+        .unwrap();
+    let Credential::Password { user, password } = &granted.credential else {
+        panic!("{:?}", granted.credential);
+    };
+    assert_eq!(user, "anna@x.org");
+    assert_eq!(password.expose(), CANARY.as_bytes());
+    assert!(granted.local.is_none() && !granted.passthrough);
+    assert!(granted.receipt.identity().is_some(), "it may be shared");
+    for nobody in ["eva@x.org", "anna", ""] {
+        let refused = house
+            .authenticator
+            .without_login(&house.config, &without_login(nobody))
+            .await;
+        assert_eq!(refused.unwrap_err().cause, Cause::ProtocolOff, "{nobody}");
+    }
+    let house = House::new(|_| AccountAuth::Passthrough).await;
+    let refused = house
+        .authenticator
+        .without_login(&house.config, &without_login("anna@x.org"))
+        .await;
+    assert_eq!(refused.unwrap_err().cause, Cause::ProtocolOff);
+}
+
+#[tokio::test]
+async fn a_client_that_says_it_needs_no_login_is_a_wrong_one() {
+    for house in [
+        House::stored().await,
+        House::new(|_| AccountAuth::Passthrough).await,
+    ] {
+        let attempt = LoginAttempt {
+            name: "anna@x.org".to_owned(),
+            proof: Proof::Network,
+            mechanism: "no login",
+        };
+        let refused = house
+            .authenticator
+            .check(&house.config, None, Protocol::Smtp, PEER, attempt)
+            .await;
+        assert_eq!(refused.unwrap_err().cause, Cause::WrongPassword);
+    }
 }

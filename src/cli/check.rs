@@ -10,6 +10,7 @@ use super::certs::{Presented, presented};
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
+use super::no_login::{Unlocked, unlocked};
 use crate::auth::Authenticator;
 use crate::auth::oauth::Tokens;
 use crate::config::Loaded;
@@ -49,11 +50,22 @@ pub(crate) fn check(context: &Context, arguments: &CheckArguments) -> Result<Exi
     if arguments.json {
         let logins: Vec<_> = outcomes.iter().map(Outcome::document).collect();
         let certificates: Vec<_> = certificates.iter().map(Presented::document).collect();
-        let document = json!({ "problems": [], "logins": logins, "certificates": certificates });
+        let unlocked: Vec<_> = unlocked(&loaded.config)
+            .iter()
+            .map(Unlocked::document)
+            .collect();
+        let document = json!({
+            "problems": [],
+            "logins": logins,
+            "certificates": certificates,
+            "without_login": unlocked,
+        });
         super::print_json(&mut out, &document)?;
     } else {
         let sound = certificates.iter().filter(|it| it.fault().is_none());
         sound.into_iter().try_for_each(|it| writeln!(out, "{it}"))?;
+        let unlocked = unlocked(&loaded.config);
+        unlocked.iter().try_for_each(|it| writeln!(out, "{it}"))?;
         if failed == 0 && faults.is_empty() {
             writeln!(out, "{}", summary(&loaded))?;
         }

@@ -14,6 +14,7 @@ mod exit;
 mod harden;
 mod logging;
 mod manual;
+mod no_login;
 mod passwords;
 mod profiles;
 mod prompt;

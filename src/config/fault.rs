@@ -373,6 +373,44 @@ pub(super) enum Fault {
     #[error("there is no account {0}")]
     NoSuchAccount(String),
 
+    // Listeners without logins.
+    #[error(
+        "mail would cross the network unencrypted: write tls = \"starttls\" or \"implicit\", or, where the devices know no \
+         TLS, allow_plain_from_network = true"
+    )]
+    LoginNonePlain,
+    #[error("whoever reads mail logs in: login = \"none\" goes with protocol = \"smtp\" only")]
+    LoginNoneForReaders,
+    #[error(
+        "whoever connects here sends without a login: name the account that it is sent by, \
+         account = \"scanner@example.com\""
+    )]
+    LoginNoneForWhom,
+    #[error("without a login nobody says which address is meant: name one account, not a domain")]
+    LoginNoneForDomain,
+    #[error(
+        "\"{0}\" cannot be written into every message as it stands: name an account whose address has only letters, \
+         digits and the usual signs"
+    )]
+    NotASender(String),
+    #[error(
+        "whoever connects here sends without a login: name the devices or their network, networks = [\"192.168.1.50\"]"
+    )]
+    LoginNoneWithoutNetworks,
+    #[error(
+        "this is nearly everyone, and whoever connects here sends without a login: name the devices or their network"
+    )]
+    LoginNoneForEveryone,
+    #[error(
+        "{0} has auth = \"passthrough\", so its password is only known while somebody logs in: store it, or name \
+         another account"
+    )]
+    LoginNonePassthrough(String),
+    #[error("SMTP is off for {0}: switch it on, or name another account")]
+    LoginNoneNoSmtp(String),
+    #[error("this is for senders without a login: remove it, or write login = \"none\"")]
+    OnlyWithoutLogin,
+
     // Profiles.
     #[error(
         "no profile is called \"{name}\"; {} One of your own is written as [profile.{name}] with base = \"modern\"",

@@ -1,6 +1,7 @@
 //! The file mirror: what may be written, and nothing about what it means. Everything is optional here; `check` says
 //! what is missing.
 
+mod no_login;
 mod oauth;
 mod profile;
 
@@ -10,6 +11,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor, value};
 
+pub(super) use self::no_login::{FromEntry, LoginWord, SenderWord, SendingTable};
 pub(super) use self::oauth::{
     ClientSecretEntry, IssuerEntry, OAuthEntry, ScopesEntry, ScopesTable, SignInTable,
 };
@@ -122,6 +124,9 @@ pub(super) struct ListenerEntry {
     pub account: Option<String>,
     pub provider: Option<String>,
     pub profile: Option<String>,
+    pub login: Option<LoginWord>,
+    pub from: Option<FromEntry>,
+    pub limits: Option<SendingTable>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

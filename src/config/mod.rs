@@ -198,7 +198,7 @@ fn checked(
     check::issuers(&file.issuer, check);
     check.profiles = check::profiles(&file.profile, check);
     let accounts = check::accounts(accounts, check);
-    let listeners = check::listeners(listeners, check);
+    let listeners = check::listeners(listeners, &accounts, check);
     if let Some(probe) = request.port_probe {
         check::ports(&listeners, probe, check);
         check::callback_port(file.sign_in.port, &accounts, probe, check);

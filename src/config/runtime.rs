@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use super::oauth::Grant;
 use crate::profile::Profile;
-use crate::protocol::{Protocol, TlsMode};
+use crate::protocol::{Protocol, SenderRule, TlsMode};
 
 /// Everything that was asked for.
 #[derive(Debug)]
@@ -84,6 +84,27 @@ pub struct Listener {
     pub pin: Option<Pin>,
     /// How clients are served here before a login, and after it unless the account or the local password has another.
     pub profile: Arc<Profile>,
+    /// SMTP: nobody logs in here, and this is what they may do. The listener is pinned to the account, then.
+    pub no_login: Option<NoLogin>,
+}
+
+/// What a client may do at a listener where nobody logs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoLogin {
+    /// The account that everything is sent by; never a catch-all entry, and never one under pass-through.
+    pub account: String,
+    /// Another sender in the envelope.
+    pub envelope: SenderRule,
+    /// Another sender in the header.
+    pub header: SenderRule,
+    /// From one peer, counted for an hour from the first.
+    pub messages_per_hour: u32,
+    /// In one message.
+    pub recipients: usize,
+    /// Of one message, in octets.
+    pub size: u64,
+    /// Whether mail is taken off loopback though TLS is on offer and was not asked for.
+    pub plain_too: bool,
 }
 
 impl Listener {
@@ -92,7 +113,10 @@ impl Listener {
     pub fn takes_plain_login(&self) -> bool {
         match self.tls {
             ListenerTls::Off => true,
-            ListenerTls::StartTls(_) => self.address.ip().is_loopback(),
+            ListenerTls::StartTls(_) => {
+                let plain_too = self.no_login.as_ref().is_some_and(|it| it.plain_too);
+                plain_too || self.address.ip().is_loopback()
+            }
             ListenerTls::Implicit(_) => false,
         }
     }

@@ -12,6 +12,7 @@ use super::flow::Flow;
 use super::offer::Offer;
 use super::refusal::{Cause, Refusal};
 use super::sasl::{self, Challenges};
+use super::smtp::device::{Permit, Submission, Terms};
 use crate::profile::Profile;
 use crate::protocol::{Leg, Protocol, TlsMode};
 use crate::secret::Secret;
@@ -102,6 +103,9 @@ pub enum Proof {
     Digest(sasl::Digested),
     /// SCRAM-SHA-256.
     Scram(sasl::ScramProof),
+    /// Nothing: the client came to a listener that asks for none, and its network is all there is. Only a listener that is
+    /// configured so takes it, whatever a dialogue says.
+    Network,
 }
 
 impl From<Secret> for Proof {
@@ -115,7 +119,7 @@ impl Proof {
     pub fn password(&self) -> Option<&Secret> {
         match self {
             Self::Password(password) => Some(password),
-            Self::Digest(_) | Self::Scram(_) => None,
+            Self::Digest(_) | Self::Scram(_) | Self::Network => None,
         }
     }
 }
@@ -154,6 +158,8 @@ pub struct LoginSettings {
     pub offer: Arc<Offer>,
     /// What challenges are made from.
     pub challenges: Challenges,
+    /// SMTP: nobody logs in here, and this is what a client may do.
+    pub terms: Option<Arc<Terms>>,
 }
 
 impl LoginSettings {
@@ -167,6 +173,7 @@ impl LoginSettings {
             max_message_size: 0,
             offer: Arc::new(offer),
             challenges: Challenges::new(Secret::from(""), Secret::from("")),
+            terms: None,
         }
     }
 }
@@ -421,6 +428,15 @@ pub trait Watch: Send {
         None
     }
 
+    /// What is to be decided or written down by whoever has a clock and a log. To be asked after every step, until there is
+    /// nothing more.
+    fn notice(&mut self) -> Option<Notice> {
+        None
+    }
+
+    /// The answer to [`Notice::Begins`]; `None` is no.
+    fn decide(&mut self, _permit: Option<Permit>, _flow: &mut Flow) {}
+
     /// The state's name, for the line that says where a session ended.
     fn phase(&self) -> &'static str;
 }
@@ -443,6 +459,15 @@ pub enum Beat {
     StillHere,
     /// Begin anew upstream.
     Renew,
+}
+
+/// What a watch cannot do by itself. Only a client without a login brings it about.
+#[derive(Debug)]
+pub enum Notice {
+    /// It begins a message: may it? Nothing more is read of it before [`Watch::decide`].
+    Begins,
+    /// One of its messages came to an end.
+    Submitted(Box<Submission>),
 }
 
 /// What a client that has taken its leave left behind upstream.

@@ -24,8 +24,9 @@ use self::heart::{Due, Heart};
 use super::half::{Closing, Half};
 use super::registry::SessionRecord;
 use super::session::End;
+use super::submissions::Submissions;
 use crate::net::Stream;
-use crate::proto::dialogue::{Breach, Farewell, HOLD_MAX, Remains, Watch};
+use crate::proto::dialogue::{Breach, Farewell, HOLD_MAX, Notice, Remains, Watch};
 use crate::proto::flow::Flow;
 use crate::protocol::{Leg, Protocol};
 
@@ -53,6 +54,8 @@ pub(super) struct Copy<'a> {
     phase: &'static str,
     moved_at: Instant,
     heart: Heart,
+    /// What the watch cannot decide by itself, where nobody logs in.
+    submissions: Option<Box<Submissions<'a>>>,
 }
 
 /// An upstream that outlives its client.
@@ -82,12 +85,19 @@ impl<'a> Copy<'a> {
             phase: "",
             moved_at: Instant::now(),
             heart: Heart::new(KeepAlive::default()),
+            submissions: None,
         }
     }
 
     /// With another way to keep idling legs alive.
     pub(super) fn kept_alive(mut self, keep_alive: KeepAlive) -> Self {
         self.heart = Heart::new(keep_alive);
+        self
+    }
+
+    /// The session's client has not logged in, if there are any.
+    pub(super) fn with(mut self, submissions: Option<Submissions<'a>>) -> Self {
+        self.submissions = submissions.map(Box::new);
         self
     }
 
@@ -239,6 +249,7 @@ impl<'a> Copy<'a> {
             match self.watch.step(leg, rest, &mut self.flow) {
                 Ok(n) => {
                     self.deliver(cx, rest);
+                    self.attend(cx);
                     taken += n;
                     if n == 0 {
                         seen = true;
@@ -258,6 +269,22 @@ impl<'a> Copy<'a> {
         let half = self.half(leg);
         half.unread = BytesMut::from(rest);
         half.seen = seen;
+    }
+
+    /// Answers what the watch asks and writes down what it tells.
+    fn attend(&mut self, cx: &mut Context<'_>) {
+        while let Some(notice) = self.watch.notice() {
+            match (notice, &mut self.submissions) {
+                (Notice::Begins, submissions) => {
+                    let permit = submissions.as_mut().and_then(|it| it.permit());
+                    self.flow.clear();
+                    self.watch.decide(permit, &mut self.flow);
+                    self.deliver(cx, &[]);
+                }
+                (Notice::Submitted(submission), Some(submissions)) => submissions.note(&submission),
+                (Notice::Submitted(_), None) => {}
+            }
+        }
     }
 
     /// Writes the pieces of the flow, whose ranges are of `window`; keeps what is not taken.

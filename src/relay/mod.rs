@@ -12,11 +12,14 @@
 //! | `copy.rs` | the two directions after login, with the watch between them; how that ends, and what keeps an idle one alive |
 //! | `half.rs` | one of the two legs: what is unread and what is unsent |
 //! | `warm.rs` | upstreams that outlive their client, until the account's next login |
+//! | `submissions.rs` | messages of clients that do not log in: leave for each, and its audit line |
+//! | `allowances.rs` | how many of them a peer has sent this hour |
 //! | `alerts.rs` | how often a person is told by an ALERT |
 //! | `registry.rs` | the open sessions, for `status` and for the log |
 
 mod abilities;
 mod alerts;
+mod allowances;
 mod connect;
 mod copy;
 mod half;
@@ -25,6 +28,7 @@ mod offers;
 mod registry;
 mod service;
 mod session;
+mod submissions;
 mod warm;
 mod workers;
 

@@ -15,6 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::alerts::Alerts;
+use super::allowances::Allowances;
 use super::connect::Connector;
 use super::offers::ListenerOffer;
 use super::registry::Registry;
@@ -115,6 +116,7 @@ impl Service {
                 connector: Connector::default(),
                 alerts: Alerts::default(),
                 warm: Warm::default(),
+                allowances: Allowances::default(),
                 drain: CancellationToken::new(),
                 abort: CancellationToken::new(),
             }),

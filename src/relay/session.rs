@@ -9,18 +9,20 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::alerts::Alerts;
+use super::allowances::Allowances;
 use super::connect::{Connected, Connector};
 use super::copy::{Copy, KeepAlive, Leftovers};
 use super::login::LoginLeg;
 use super::offers::ListenerOffer;
 use super::registry::SessionRecord;
+use super::submissions::{Submissions, terms};
 use super::warm::{self, Left, Place, Warm};
 use crate::auth::{Authenticator, Granted};
 use crate::config::Found;
 use crate::config::runtime::{Config, Endpoint, Listener, ListenerTls};
 use crate::net::{Acceptor, Stream};
 use crate::profile::{Profile, Quirk};
-use crate::proto::dialogue::{ClientTls, LoginAttempt, LoginSettings, UpstreamSettings};
+use crate::proto::dialogue::{ClientTls, LoginAttempt, LoginSettings, Proof, UpstreamSettings};
 use crate::proto::refusal::{Cause, Refusal};
 use crate::protocol::{Leg, Protocol};
 
@@ -31,6 +33,7 @@ pub(super) struct Shared {
     pub(super) connector: Connector,
     pub(super) alerts: Alerts,
     pub(super) warm: Warm,
+    pub(super) allowances: Allowances,
     /// The service stops: sessions say so and end where they may.
     pub(super) drain: CancellationToken,
     /// The time for that is over.
@@ -165,7 +168,8 @@ impl Session {
             upstream: std::mem::take(&mut established.leftover),
         };
         let copy = Copy::new(&self.record, watch, logged_in.client, stream, leftovers)
-            .kept_alive(logged_in.keep_alive);
+            .kept_alive(logged_in.keep_alive)
+            .with(self.submissions());
         let (end, kept) = copy.run(&self.shared.drain).await;
         if let (Some(kept), Some(place)) = (kept, place) {
             let connected = Connected {
@@ -214,14 +218,22 @@ impl Session {
             )
             .await;
         let challenges = authenticator.challenges();
+        let no_login = listener.listener.no_login.as_ref();
         Ok(LoginSettings {
             host: self.config.host.clone(),
             tls: self.client_tls(client),
-            max_message_size: 0,
+            max_message_size: no_login.map_or(0, |it| it.size),
+            terms: no_login.map(|it| Arc::new(terms(it))),
             offer,
             challenges: challenges
                 .ok_or_else(|| End::new(Leg::Client, "greeting", "the system has no randomness"))?,
         })
+    }
+
+    /// What this session's messages need besides, where nobody logs in.
+    fn submissions(&self) -> Option<Submissions<'_>> {
+        let Shared { allowances, .. } = &*self.shared;
+        Submissions::of(&self.listener.listener, &self.record, allowances)
     }
 
     fn client_tls(&self, client: &Stream) -> ClientTls {
@@ -258,9 +270,21 @@ impl Session {
         let peer = self.record.peer.ip().to_canonical();
         let pin = self.listener.listener.pin.as_ref();
         let authenticator = &self.shared.authenticator;
-        let mut granted = authenticator
-            .check(&self.config, pin, self.record.protocol, peer, attempt)
-            .await?;
+        let mut granted = match (&self.listener.listener.no_login, &attempt.proof) {
+            // The listener's word, not the client's.
+            (Some(terms), Proof::Network) => {
+                if self.submissions().is_some_and(|it| !it.has_room()) {
+                    let text = "Too many messages from here; try again later";
+                    return Err(Refusal::new(Cause::LimitReached, "listener", text));
+                }
+                authenticator.without_login(&self.config, terms).await?
+            }
+            _ => {
+                authenticator
+                    .check(&self.config, pin, self.record.protocol, peer, attempt)
+                    .await?
+            }
+        };
         self.record.set_account(&granted.account.address);
         let profile = self.profile(&granted);
         let idle_renewal = granted.account.idle_renewal;

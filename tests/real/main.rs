@@ -35,6 +35,7 @@ macro_rules! on_routes {
     };
 }
 
+mod devices;
 mod faults;
 mod imap;
 #[cfg(feature = "imaptest")]

@@ -7,21 +7,25 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mailsluice::proto::dialogue::{
     Breach, CloseReason, Credential, Ending, Established, HOLD_MAX, Login, LoginAction,
-    LoginAttempt, LoginInput, LoginSettings, Progress, Proof, Pulse, Reset, Upstream,
+    LoginAttempt, LoginInput, LoginSettings, Notice, Progress, Proof, Pulse, Reset, Upstream,
     UpstreamAction, UpstreamInput, UpstreamSettings, Watch, Welcome,
 };
 use mailsluice::proto::flow::{Flow, Piece};
 use mailsluice::proto::offer::Offer;
 use mailsluice::proto::refusal::{Cause, Refusal};
 use mailsluice::proto::sasl::Challenges;
+use mailsluice::proto::smtp::device::Permit;
 use mailsluice::proto::{login, reset, upstream, watch};
 use mailsluice::protocol::Leg;
 use mailsluice::secret::Secret;
 
-use super::transcript::{Credential as Kind, Input, Settings};
+use super::transcript::{Credential as Kind, Input, MESSAGE_ID, Settings};
 
 /// The host name in greetings and in EHLO.
 pub(crate) const HOST: &str = "sluice.test";
+
+/// What is put into a message without a date.
+const DATE: &str = "Thu, 1 Jan 1970 00:00:00 +0000";
 
 /// The session and what it has said so far.
 pub(crate) struct Session<'a> {
@@ -41,6 +45,8 @@ pub(crate) struct Session<'a> {
     /// Bytes reach the dialogues one at a time.
     bytewise: bool,
     refuse_next: Option<Cause>,
+    /// Messages begun without a login.
+    begun: u32,
     /// Upstream connections so far.
     pub(crate) connections: usize,
     awaited_tls: Option<Leg>,
@@ -98,6 +104,7 @@ impl<'a> Session<'a> {
                 &settings.promised,
             )),
             challenges: Challenges::new(Secret::from("seed"), Secret::from("salt")),
+            terms: settings.terms.clone(),
         };
         let mut session = Self {
             settings,
@@ -112,6 +119,7 @@ impl<'a> Session<'a> {
             provider: Inbox::default(),
             bytewise,
             refuse_next: None,
+            begun: 0,
             connections: 0,
             awaited_tls: None,
             closed: false,
@@ -140,6 +148,7 @@ impl<'a> Session<'a> {
                 let mut flow = Flow::default();
                 watch.farewell(*why, &mut flow);
                 self.apply(&flow, &[])?;
+                self.attend()?;
             }
             Input::Beat(beat) => {
                 let watch = self.watch.as_mut().ok_or("no watch yet for a beat")?;
@@ -312,6 +321,7 @@ impl<'a> Session<'a> {
                 }),
                 Ok(0) => {
                     self.apply(&flow, &unread)?;
+                    self.attend()?;
                     let told = self.tell_eof(leg, &unread)?;
                     self.inbox(leg).unread = unread;
                     return Ok(told || progress);
@@ -319,6 +329,7 @@ impl<'a> Session<'a> {
                 Ok(taken) => {
                     let passed = unread.get(..taken).ok_or("more taken than offered")?;
                     self.apply(&flow, passed)?;
+                    self.attend()?;
                     let rest = unread.get(taken..).unwrap_or_default().to_vec();
                     self.inbox(leg).unread = rest;
                     self.part()?;
@@ -331,6 +342,24 @@ impl<'a> Session<'a> {
             }
         }
         Ok(progress)
+    }
+
+    /// Gives leave for as many messages as the file says.
+    fn attend(&mut self) -> Result<(), Foul> {
+        while let Some(notice) = self.watch.as_mut().and_then(|watch| watch.notice()) {
+            let (Notice::Begins, Some(watch)) = (notice, &mut self.watch) else {
+                continue;
+            };
+            self.begun += 1;
+            let permit = (self.begun <= self.settings.messages).then(|| Permit {
+                date: DATE.to_owned(),
+                message_id: MESSAGE_ID.to_owned(),
+            });
+            let mut flow = Flow::default();
+            watch.decide(permit, &mut flow);
+            self.apply(&flow, &[])?;
+        }
+        Ok(())
     }
 
     fn tell_eof(&mut self, leg: Leg, rest: &[u8]) -> Result<bool, Foul> {
@@ -427,7 +456,11 @@ impl<'a> Session<'a> {
         let known = ["anna", "anna@example.org"]
             .iter()
             .any(|name| attempt.name.eq_ignore_ascii_case(name));
-        let (right, server_final) = knows(&attempt.proof, &Secret::from("wonderland"));
+        let password = Secret::from("wonderland");
+        let (right, server_final) = match attempt.proof {
+            Proof::Network => (self.settings.terms.is_some(), None),
+            ref proof => knows(proof, &password),
+        };
         let passthrough = self.settings.credential == Kind::Passthrough;
         let refused = !passthrough && (!known || !right);
         if refused {
@@ -527,6 +560,7 @@ fn name(reason: CloseReason) -> String {
 fn knows(proof: &Proof, password: &Secret) -> (bool, Option<String>) {
     match proof {
         Proof::Password(sent) => (sent.expose() == password.expose(), None),
+        Proof::Network => (false, None),
         Proof::Digest(digest) => (digest.is_of(password), None),
         Proof::Scram(proof) => {
             let server_final = proof.verify(password);

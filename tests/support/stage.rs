@@ -12,7 +12,7 @@ use mailsluice::auth::oauth::Tokens;
 use mailsluice::auth::{Authenticator, Making, add_chosen};
 use mailsluice::config::runtime::{
     Account, AccountAuth, Accounts, CertificateFiles, CertificateSettings, CertificateSource,
-    Config, Endpoint, IDLE_RENEWAL, KeySource, Limits, Listener, ListenerTls, LogSettings,
+    Config, Endpoint, IDLE_RENEWAL, KeySource, Limits, Listener, ListenerTls, LogSettings, NoLogin,
     SecretSource, SignInSettings, StoreSettings, Trust, WarmSettings,
 };
 use mailsluice::net::{Acceptor, acceptor};
@@ -173,6 +173,15 @@ impl House {
                 networks: ["127.0.0.0/8".parse().expect("a network")].into(),
                 pin: None,
                 profile: Arc::clone(&settings.profile),
+                no_login: settings.terms.as_deref().map(|terms| NoLogin {
+                    account: terms.address.clone(),
+                    envelope: terms.envelope,
+                    header: terms.header,
+                    messages_per_hour: settings.messages,
+                    recipients: terms.recipients,
+                    size: settings.max_message_size,
+                    plain_too: false,
+                }),
             }],
             accounts: Accounts::new(vec![account]),
             profiles: mailsluice::profile::names()

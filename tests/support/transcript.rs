@@ -7,7 +7,8 @@ use std::sync::Arc;
 use mailsluice::profile::{Profile, builtin};
 use mailsluice::proto::dialogue::{Abilities, Beat, ClientTls, Farewell};
 use mailsluice::proto::refusal::Cause;
-use mailsluice::protocol::{Leg, Protocol, TlsMode};
+use mailsluice::proto::smtp::device::Terms;
+use mailsluice::protocol::{Leg, Protocol, SenderRule, TlsMode};
 
 /// One file.
 pub(crate) struct Transcript {
@@ -32,6 +33,10 @@ pub(crate) struct Settings {
     pub(crate) profile: Arc<Profile>,
     /// The local password can be recovered, and challenges are made from a seed that is always the same.
     pub(crate) recoverable: bool,
+    /// Nobody logs in, and what may be done then.
+    pub(crate) terms: Option<Arc<Terms>>,
+    /// How many messages may be sent without a login.
+    pub(crate) messages: u32,
     /// What every upstream here is known to name.
     pub(crate) promised: Vec<String>,
     /// What the upstream named at an earlier login, before it and after it.
@@ -166,11 +171,26 @@ impl Settings {
             max_message_size: 0,
             profile: Arc::default(),
             recoverable: false,
+            terms: None,
+            messages: u32::MAX,
             promised: Vec::new(),
             assumed: None,
             keep: false,
             whole_only: false,
         }
+    }
+
+    /// Nobody logs in: what is said of that changes the usual terms.
+    fn terms(&mut self) -> &mut Terms {
+        let usual = || {
+            Arc::new(Terms {
+                address: "anna@example.org".to_owned(),
+                envelope: SenderRule::Rewrite,
+                header: SenderRule::Rewrite,
+                recipients: 50,
+            })
+        };
+        Arc::make_mut(self.terms.get_or_insert_with(usual))
     }
 
     fn assume(&mut self) -> &mut Abilities {
@@ -205,6 +225,17 @@ impl Settings {
                 self.profile = Arc::new(profile);
             }
             ("recoverable", "") => self.recoverable = true,
+            ("no-login", "") => {
+                self.terms();
+            }
+            ("envelope", "pin") => self.terms().envelope = SenderRule::Pin,
+            ("header", "pin") => self.terms().header = SenderRule::Pin,
+            ("recipients", count) => {
+                self.terms().recipients = count.parse().map_err(|_| "recipients is a number")?;
+            }
+            ("messages", count) => {
+                self.messages = count.parse().map_err(|_| "messages is a number")?;
+            }
             ("promised", list) => self.promised = words(list).unwrap_or_default(),
             ("keep", "") => self.keep = true,
             ("whole-only", reason) if !reason.is_empty() => self.whole_only = true,
@@ -308,6 +339,9 @@ fn repeat<'a>(escape: &'a str, bytes: &mut Vec<u8>) -> Result<&'a str, String> {
     }
     Ok(tail)
 }
+
+/// What is put into a message without a name. A service makes up another one each time.
+pub(crate) const MESSAGE_ID: &str = "unique@example.org";
 
 /// The access token of transcripts, or what a longer one is made of.
 const TOKEN: &str = "access-token";

@@ -154,6 +154,7 @@ fn config(
             tls: ListenerTls::Off,
             networks: Vec::new(),
             pin: None,
+            no_login: None,
         });
     }
     Ok(Config {

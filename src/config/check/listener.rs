@@ -12,9 +12,12 @@ use super::super::file::{ClientTlsWord, ListenerEntry, ProtocolWord};
 use super::super::key::KeyPath;
 use super::super::problem::Place;
 use super::super::read::read;
-use super::super::runtime::{CertificateFiles, CertificateSource, Listener, ListenerTls, Pin};
+use super::super::runtime::{
+    Accounts, CertificateFiles, CertificateSource, Listener, ListenerTls, Pin,
+};
 use super::Check;
 use super::files::Holds;
+use super::no_login::{can_send, is_asked_for, no_login};
 use super::ports::Written;
 use super::profile::chosen;
 use crate::profile::Profile;
@@ -23,6 +26,7 @@ use crate::protocol::Protocol;
 /// Reads and checks every entry. With each listener comes where it is written.
 pub(in super::super) fn listeners(
     entries: Vec<Value>,
+    accounts: &Accounts,
     check: &mut Check<'_>,
 ) -> Vec<(Listener, Written)> {
     let listeners = if entries.is_empty() {
@@ -37,6 +41,7 @@ pub(in super::super) fn listeners(
         written(entries, check)
     };
     no_loop(&listeners, check);
+    can_send(&listeners, accounts, check);
     listeners
 }
 
@@ -86,6 +91,7 @@ fn defaults(profile: Arc<Profile>) -> impl Iterator<Item = Listener> {
             networks: Vec::new(),
             pin: None,
             profile: Arc::clone(&profile),
+            no_login: None,
         })
     })
 }
@@ -113,10 +119,14 @@ fn listener(entry: &ListenerEntry, at: &KeyPath, check: &mut Check<'_>) -> Vec<L
     let profile = profile.unwrap_or_else(|| usual(check));
     let exposed = addresses.iter().flatten().any(|a| !a.ip().is_loopback());
     let consent = consent(entry, at, exposed, check);
+    let no_login = no_login(entry, at, exposed, check);
     let (Some(protocol), Some(addresses), Some(tls)) = (protocol, addresses, tls) else {
         return Vec::new();
     };
     let (Some(networks), Some(pin), true) = (networks, pin, consent) else {
+        return Vec::new();
+    };
+    let Some(no_login) = no_login else {
         return Vec::new();
     };
     addresses
@@ -128,6 +138,7 @@ fn listener(entry: &ListenerEntry, at: &KeyPath, check: &mut Check<'_>) -> Vec<L
             networks: reach(&networks, address),
             pin: pin.clone(),
             profile: Arc::clone(&profile),
+            no_login: no_login.clone(),
         })
         .collect()
 }
@@ -254,16 +265,24 @@ fn networks(entry: &ListenerEntry, at: &KeyPath, check: &mut Check<'_>) -> Optio
 
 /// Passwords and mail cross a network unencrypted only where the configuration says so, and says which network.
 fn consent(entry: &ListenerEntry, at: &KeyPath, exposed: bool, check: &mut Check<'_>) -> bool {
-    let plain = entry.tls.unwrap_or_default() == ClientTlsWord::Off;
+    let tls = entry.tls.unwrap_or_default();
     let said = entry.allow_plain_from_network == Some(true);
+    // Who does not log in may be let in without the TLS that is on offer; who does is not.
+    let without = said && tls == ClientTlsWord::Starttls && is_asked_for(entry);
+    let plain = tls == ClientTlsWord::Off || without;
     let everyone = |text: &String| text.ends_with("/0");
     let named = entry.networks.iter().flatten().count() > 0;
     let (key, fault) = if said && !(plain && exposed) {
         ("allow_plain_from_network", Fault::ConsentWithoutNeed)
     } else if !(plain && exposed) {
         return true;
+    } else if !said && is_asked_for(entry) {
+        ("address", Fault::LoginNonePlain)
     } else if !said {
         ("address", Fault::PlainOnNetwork)
+    } else if is_asked_for(entry) {
+        // Its networks are looked at more closely.
+        return true;
     } else if !named {
         ("networks", Fault::PlainWithoutNetworks)
     } else if entry.networks.iter().flatten().any(everyone) {

@@ -4,6 +4,7 @@ mod account;
 mod endpoint;
 mod files;
 mod listener;
+mod no_login;
 mod oauth;
 mod ports;
 mod profile;

@@ -205,6 +205,28 @@ pub fn refusal(refusal: &Refusal) -> Bytes {
     Bytes::from(format!("{code} {}\r\n", ascii(&refusal.text)))
 }
 
+/// Why the first MAIL of a client that does not log in cannot be served now, PROTOCOL table B.6.
+///
+/// Never a permanent reply: what is wrong is ours or the provider's, and a fax drops the page at 5xx.
+pub fn refusal_without_login(refusal: &Refusal) -> Bytes {
+    let code = match refusal.cause {
+        Cause::PrivacyRequired => return Bytes::from_static(STARTTLS_FIRST.as_bytes()),
+        Cause::CredentialRejected
+        | Cause::TokenRejected
+        | Cause::WrongPassword
+        | Cause::SignInNeeded
+        | Cause::ContactAdmin
+        | Cause::PasswordExpired => "451 4.7.0",
+        Cause::LimitReached => "451 4.7.1",
+        Cause::Unavailable | Cause::UntrustedUpstream | Cause::UpstreamPolicy | Cause::InUse => {
+            "451 4.4.1"
+        }
+        Cause::ProtocolOff | Cause::ServerBug => "451 4.3.5",
+        Cause::Shutdown => "421 4.3.2",
+    };
+    Bytes::from(format!("{code} {}\r\n", ascii(&refusal.text)))
+}
+
 /// A multi-line 250 reply.
 pub fn hello<T: AsRef<str>>(host: &str, keywords: &[T]) -> Bytes {
     let mut text = String::new();
@@ -221,12 +243,16 @@ pub fn hello<T: AsRef<str>>(host: &str, keywords: &[T]) -> Bytes {
     Bytes::from(text)
 }
 
+/// RFC 3207 section 4.
+const STARTTLS_FIRST: &str = "530 5.7.0 Say STARTTLS first\r\n";
 /// VRFY, RFC 5321 section 3.5.3: we do not say who exists.
 pub const CANNOT_VERIFY: &str = "252 2.5.0 Cannot verify; send the message and see\r\n";
 /// HELP.
 pub const HELP: &str = "214 2.0.0 This is mailsluice, an SMTP submission proxy (RFC 6409)\r\n";
 /// What is known and not served, and what was never offered.
 pub const NOT_SERVED: &str = "502 5.5.1 Command not served here\r\n";
+/// AUTH where nobody logs in. Not 503, since .NET's client goes on without a login only behind 504.
+pub const NO_LOGIN_HERE: &str = "504 5.5.4 No login is needed here; go on without\r\n";
 /// A command line over the limit.
 pub const LINE_TOO_LONG: &str = "500 5.5.2 Line too long\r\n";
 /// An AUTH line over the limit, RFC 4954 section 4.

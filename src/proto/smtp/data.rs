@@ -39,6 +39,8 @@ pub struct Progress {
     pub taken: usize,
     /// Whether the final dot is among them, and was said upstream.
     pub ended: bool,
+    /// How much of what was said upstream is none of the message: stuffed dots and the final line (RFC 1870 section 5).
+    pub around: usize,
 }
 
 impl Data {
@@ -50,6 +52,7 @@ impl Data {
     /// Passes on what is decided of `input` behind its first `from` bytes.
     pub fn read(&mut self, input: &[u8], from: usize, flow: &mut Flow) -> Progress {
         let mut at = from;
+        let mut around = 0;
         loop {
             let rest = input.get(at..).unwrap_or_default();
             let step = match self {
@@ -61,6 +64,7 @@ impl Data {
                 return Progress {
                     taken: at,
                     ended: false,
+                    around,
                 };
             };
             flow.pass(Leg::Upstream, at..at + step.passed);
@@ -68,12 +72,14 @@ impl Data {
                 flow.say(Leg::Upstream, step.said);
             }
             at += step.passed + step.dropped;
+            around += step.around;
             match step.next {
                 Next::Data(next) => *self = next,
                 Next::End => {
                     return Progress {
                         taken: at,
                         ended: true,
+                        around,
                     };
                 }
             }
@@ -92,6 +98,8 @@ struct Step {
     passed: usize,
     said: &'static str,
     dropped: usize,
+    /// How much of that is none of the message.
+    around: usize,
     next: Next,
 }
 
@@ -107,9 +115,10 @@ fn after_crlf(rest: &[u8]) -> Option<Step> {
             passed: 3,
             said: "",
             dropped: 0,
+            around: 3,
             next: Next::End,
         }),
-        [b'.', b'.', ..] => Some(pass(2, Data::Within)),
+        [b'.', b'.', ..] => Some(stuffed(pass(2, Data::Within))),
         // The client's own stuffing, in front of anything else.
         [b'.', ..] => Some(replace(0, 1, "", Data::Within)),
         _ => Some(pass(0, Data::Within)),
@@ -119,8 +128,8 @@ fn after_crlf(rest: &[u8]) -> Option<Step> {
 fn after_bare(rest: &[u8]) -> Option<Step> {
     match rest {
         [] | [b'.'] => None,
-        [b'.', b'.', ..] => Some(pass(2, Data::Within)),
-        [b'.', ..] => Some(replace(0, 0, ".", Data::Within)),
+        [b'.', b'.', ..] => Some(stuffed(pass(2, Data::Within))),
+        [b'.', ..] => Some(stuffed(replace(0, 0, ".", Data::Within))),
         _ => Some(pass(0, Data::Within)),
     }
 }
@@ -186,8 +195,14 @@ fn replace(passed: usize, dropped: usize, said: &'static str, next: Data) -> Ste
         passed,
         said,
         dropped,
+        around: 0,
         next: Next::Data(next),
     }
+}
+
+/// One of the dots that `step` says stands for none.
+fn stuffed(step: Step) -> Step {
+    Step { around: 1, ..step }
 }
 
 /// Some lines: long enough to be worth a look, short enough that one odd line costs little.

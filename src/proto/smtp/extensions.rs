@@ -5,8 +5,8 @@
 //! SMTPUTF8 are not promised: a notification asked for and not kept cannot be taken back. After login the client
 //! sees what the upstream really named, through an allow-list, since a keyword we do not know may change the stream.
 //!
-//! A size is checked where the client names it, at MAIL. The octets of a message are not counted: the upstream counts
-//! them, and its 552 passes.
+//! A size is checked where the client names it, at MAIL. The octets of a message are counted only where nobody logs in
+//! (`watch/device.rs`): elsewhere the upstream counts them, and its 552 passes.
 
 use std::sync::Arc;
 
@@ -84,6 +84,11 @@ impl Extensions {
             .min()
             .unwrap_or(0);
         extensions
+    }
+
+    /// The largest message either of us takes; 0 is no limit.
+    pub fn max_message_size(&self) -> u64 {
+        self.max_message_size
     }
 
     /// Whether the upstream takes commands before it has answered the last one.

@@ -9,6 +9,11 @@
 //! | `ExpectLast` | the empty answer to SCRAM's last message | hand-over |
 //! | `AwaitTls` | the handshake | `ExpectCommand`, with EHLO forgotten |
 //!
+//! Where nobody logs in ([`LoginSettings::terms`]), the first MAIL is what a login is elsewhere: it asks for the account's
+//! upstream and is then the watch's first command, so that it is the upstream that answers it. Whatever is wrong upstream is
+//! temporary to such a client. AUTH is not offered there and gets 504: who tries it all the same goes on without, and a
+//! listener that took any password would teach people to send theirs.
+//!
 //! Only one thing ends the dialogue at once besides QUIT: bytes whose meaning is lost, as behind BDAT or STARTTLS.
 
 mod auth;
@@ -16,14 +21,14 @@ mod auth;
 use bytes::Bytes;
 
 use super::codec::{
-    AUTH_LINE_TOO_LONG, CANNOT_VERIFY, Command, HELP, LINE_TOO_LONG, NOT_SERVED, command, hello,
-    refusal,
+    AUTH_LINE_TOO_LONG, CANNOT_VERIFY, Command, HELP, LINE_TOO_LONG, NO_LOGIN_HERE, NOT_SERVED,
+    command, hello, refusal, refusal_without_login,
 };
 use super::extensions::with_size;
 use super::frame::{CommandLine, command_line};
 use crate::profile::Quirk;
 use crate::proto::dialogue::{
-    ClientTls, CloseReason, Login, LoginAction, LoginInput, LoginSettings,
+    ClientTls, CloseReason, Login, LoginAction, LoginAttempt, LoginInput, LoginSettings, Proof,
 };
 use crate::proto::lines::Lines;
 use crate::proto::refusal::{Cause, Refusal};
@@ -47,6 +52,8 @@ pub struct SmtpLogin {
     greeted: bool,
     errors: u32,
     refusals: u32,
+    /// The MAIL that stands for a login, until the watch gets it.
+    mail: Option<Bytes>,
 }
 
 #[derive(Debug)]
@@ -71,6 +78,7 @@ impl SmtpLogin {
             greeted: false,
             errors: 0,
             refusals: 0,
+            mail: None,
         }
     }
 }
@@ -104,7 +112,11 @@ impl Login for SmtpLogin {
             LoginInput::Accepted(welcome) => self.accepted(welcome, actions),
             LoginInput::Refused(why) => self.refused(why, actions),
             LoginInput::Deadline => {
-                self.take_leave("421 4.4.2 Too long without a login\r\n", actions);
+                let what = match self.settings.terms {
+                    None => "421 4.4.2 Too long without a login\r\n",
+                    Some(_) => "421 4.4.2 Too long without a message\r\n",
+                };
+                self.take_leave(what, actions);
                 self.close(CloseReason::Deadline, actions);
             }
             LoginInput::Shutdown => {
@@ -187,7 +199,10 @@ impl SmtpLogin {
             Command::Ehlo => {
                 self.greeted = true;
                 let offered = self.settings.offer.list(self.settings.tls);
-                let keywords = with_size(offered, self.settings.max_message_size);
+                let mut keywords = with_size(offered, self.settings.max_message_size);
+                if self.settings.terms.is_some() {
+                    keywords.retain(|line| !line.starts_with("AUTH"));
+                }
                 let reply = hello(&self.settings.host, &keywords);
                 actions.push(LoginAction::Write(reply));
             }
@@ -197,7 +212,16 @@ impl SmtpLogin {
                 let reply = hello::<&str>(&self.settings.host, &[]);
                 actions.push(LoginAction::Write(reply));
             }
+            Command::Auth(_) if self.settings.terms.is_some() => {
+                self.error(NO_LOGIN_HERE, actions);
+            }
             Command::Auth(auth) => self.auth(&auth, actions),
+            Command::Mail(envelope) if self.settings.terms.is_some() => {
+                self.begin(envelope.encode("MAIL FROM:"), actions);
+            }
+            Command::Rcpt(_) | Command::Data if self.settings.terms.is_some() => {
+                self.error("503 5.5.1 Say MAIL first\r\n", actions);
+            }
             // RFC 4954 section 6. .NET goes on without a login when no mechanism worked; it must hear so.
             Command::Mail(_) | Command::Rcpt(_) | Command::Data => {
                 self.error("530 5.7.0 Authentication required\r\n", actions);
@@ -221,6 +245,18 @@ impl SmtpLogin {
         }
     }
 
+    /// MAIL where nobody logs in.
+    fn begin(&mut self, mail: Bytes, actions: &mut Vec<LoginAction>) {
+        let address = self.settings.terms.as_ref().map(|it| it.address.clone());
+        self.mail = Some(mail);
+        self.state = State::AwaitDecision;
+        actions.push(LoginAction::Authenticate(LoginAttempt {
+            name: address.unwrap_or_default(),
+            proof: Proof::Network,
+            mechanism: "no login",
+        }));
+    }
+
     /// RFC 3207.
     fn start_tls(&mut self, actions: &mut Vec<LoginAction>) {
         match self.settings.tls {
@@ -237,7 +273,11 @@ impl SmtpLogin {
     }
 
     fn refused(&mut self, why: &Refusal, actions: &mut Vec<LoginAction>) {
-        actions.push(LoginAction::Write(refusal(why)));
+        let reply = match self.mail.take() {
+            None => refusal(why),
+            Some(_) => refusal_without_login(why),
+        };
+        actions.push(LoginAction::Write(reply));
         self.refusals += 1;
         self.state = State::ExpectCommand;
         if why.cause == Cause::Shutdown {

@@ -10,6 +10,8 @@
 //! | `Message` | the message | its final dot |
 //! | `AwaitVerdict` | held | the upstream's reply to the message |
 //! | `Draining` | the rest of a refused message, thrown away | its final dot, then the end |
+//! | `AwaitPermit` | held: a client without a login begins a message | leave to, or none |
+//! | `Rejecting` | the rest of a message that we refuse, thrown away | its final dot, then our reply and the end |
 //! | `Quitting` | thrown away | the upstream closes |
 //! | `Refusing` | held: octets of a BDAT we did not offer | our 502, then the end |
 //!
@@ -20,6 +22,7 @@
 //! reply, the client hears 451 and sends again; a duplicate is right then, a loss is not (RFC 5321 section 4.5.4.1).
 
 mod commands;
+mod device;
 mod queue;
 mod replies;
 
@@ -27,13 +30,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use self::device::Device;
 use self::queue::{Asked, Queue};
 use super::codec::hello;
 use super::data::Data;
+use super::device::Permit;
 use super::extensions::Extensions;
 use crate::profile::Profile;
 use crate::proto::dialogue::{
-    Breach, Ending, Established, Farewell, LoginSettings, Remains, Watch,
+    Breach, Ending, Established, Farewell, LoginSettings, Notice, Remains, Watch,
 };
 use crate::proto::flow::Flow;
 use crate::protocol::Leg;
@@ -52,6 +57,8 @@ pub struct SmtpWatch {
     goodbye: bool,
     /// Whether the upstream may serve the next client.
     upstream: Upstream,
+    /// The client has not logged in, and is held to its terms.
+    device: Option<Box<Device>>,
 }
 
 /// What becomes of the upstream when the client says QUIT.
@@ -74,6 +81,8 @@ enum Phase {
     Message(Data),
     AwaitVerdict,
     Draining(Data),
+    AwaitPermit(Bytes),
+    Rejecting(Data, &'static str),
     Quitting,
     Refusing,
 }
@@ -82,7 +91,12 @@ impl SmtpWatch {
     /// For a session that has just logged in.
     pub fn new(settings: &LoginSettings, profile: Arc<Profile>, established: &Established) -> Self {
         let extensions = Extensions::new(settings, profile, established.capabilities.as_deref());
+        let device = settings
+            .terms
+            .as_ref()
+            .map(|terms| Device::new(Arc::clone(terms), extensions.max_message_size()));
         Self {
+            device: device.map(Box::new),
             ehlo: hello(&settings.host, &extensions.after_login()),
             helo: hello::<&str>(&settings.host, &[]),
             extensions,
@@ -105,10 +119,15 @@ impl Watch for SmtpWatch {
 
     fn reads(&self, leg: Leg) -> bool {
         match (leg, &self.phase) {
-            (Leg::Upstream, _) | (_, Phase::Message(_) | Phase::Draining(_) | Phase::Quitting) => {
-                true
-            }
-            (_, Phase::AwaitGoAhead | Phase::AwaitVerdict | Phase::Refusing) => false,
+            (Leg::Upstream, _)
+            | (
+                _,
+                Phase::Message(_) | Phase::Draining(_) | Phase::Rejecting(..) | Phase::Quitting,
+            ) => true,
+            (
+                _,
+                Phase::AwaitGoAhead | Phase::AwaitVerdict | Phase::AwaitPermit(_) | Phase::Refusing,
+            ) => false,
             (_, Phase::Commands | Phase::Skipping) if self.extensions.pipelining() => {
                 !self.queue.is_full()
             }
@@ -133,7 +152,8 @@ impl Watch for SmtpWatch {
         match why {
             // What is under way may finish: a message cut off here would only be sent again.
             Farewell::Shutdown if !self.queue.is_empty() => {}
-            Farewell::Shutdown if matches!(self.phase, Phase::Message(_)) => {}
+            Farewell::Shutdown
+                if matches!(self.phase, Phase::Message(_) | Phase::Rejecting(..)) => {}
             Farewell::Shutdown => self.take_leave(STOPPING, flow),
             Farewell::UpstreamLost => self.take_leave(UPSTREAM_GONE, flow),
             Farewell::Idle => self.take_leave(TOO_QUIET, flow),
@@ -142,6 +162,14 @@ impl Watch for SmtpWatch {
 
     fn keep_upstream(&mut self) {
         self.upstream = Upstream::Stays;
+    }
+
+    fn notice(&mut self) -> Option<Notice> {
+        self.device.as_mut()?.notice()
+    }
+
+    fn decide(&mut self, permit: Option<Permit>, flow: &mut Flow) {
+        self.decided(permit, flow);
     }
 
     fn remains(&self) -> Option<Remains> {
@@ -156,6 +184,8 @@ impl Watch for SmtpWatch {
             Phase::Message(_) => "message",
             Phase::AwaitVerdict => "await-verdict",
             Phase::Draining(_) => "draining",
+            Phase::AwaitPermit(_) => "await-permit",
+            Phase::Rejecting(..) => "rejecting",
             Phase::Quitting => "quitting",
             Phase::Refusing => "refusing",
         }
@@ -202,11 +232,13 @@ impl SmtpWatch {
         if std::mem::replace(&mut self.goodbye, true) {
             return;
         }
-        let reply = match self.queue.front() {
-            Some(Asked::Verdict) => VERDICT_UNKNOWN,
-            Some(Asked::Quit) => GOODBYE,
+        let reply = match (self.queue.front(), &self.phase) {
+            (_, Phase::Rejecting(_, verdict)) => verdict,
+            (Some(Asked::Verdict), _) => VERDICT_UNKNOWN,
+            (Some(Asked::Quit), _) => GOODBYE,
             _ => otherwise,
         };
+        self.device_ends(reply);
         flow.say(Leg::Client, reply);
     }
 }

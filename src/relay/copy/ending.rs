@@ -19,6 +19,7 @@ impl Copy<'_> {
         self.flow.clear();
         let ending = self.watch.eof(leg, &rest, &mut self.flow);
         self.deliver(cx, &rest);
+        self.attend(cx);
         self.record.count(leg, rest.len());
         let other_was_first = self.half(leg.other()).eof;
         if ending == Ending::Close || other_was_first {
@@ -55,6 +56,7 @@ impl Copy<'_> {
 
     pub(super) fn breached(&mut self, cx: &mut Context<'_>, breach: Breach, window: &[u8]) {
         self.deliver(cx, window);
+        self.attend(cx);
         self.fail(breach.leg, breach.to_string());
     }
 
@@ -88,6 +90,7 @@ impl Copy<'_> {
         self.watch.farewell(why, &mut self.flow);
         let said = !self.flow.pieces(Leg::Client).is_empty();
         self.deliver(cx, &[]);
+        self.attend(cx);
         if said && why == Farewell::Shutdown {
             self.finish(Leg::Client, "shutdown");
         }

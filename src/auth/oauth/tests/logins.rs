@@ -99,3 +99,19 @@ async fn a_needed_sign_in_is_said_at_once_and_is_no_wrong_password() {
         "{refusal}"
     );
 }
+
+#[tokio::test]
+async fn a_listener_without_logins_gets_a_token_too() {
+    let doorstep = Doorstep::new().await;
+    let terms = crate::auth::tests::without_login("anna@x.org");
+    let authenticator = &doorstep.authenticator;
+    let granted = authenticator.without_login(&doorstep.config, &terms).await;
+    let granted = granted.unwrap();
+    assert!(matches!(
+        &granted.credential,
+        Credential::Bearer { port: 465, .. }
+    ));
+    authenticator.rejected(&granted.receipt);
+    let renewed = authenticator.renew(granted).await.unwrap();
+    assert!(renewed.local.is_none());
+}

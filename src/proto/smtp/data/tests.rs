@@ -101,7 +101,8 @@ fn an_ordinary_message_passes_as_one_range() {
         progress,
         Progress {
             taken: text.len() - 6,
-            ended: true
+            ended: true,
+            around: 4
         }
     );
     assert_eq!(

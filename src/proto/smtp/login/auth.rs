@@ -83,6 +83,10 @@ impl SmtpLogin {
     fn hand_over(&mut self, actions: &mut Vec<LoginAction>) {
         self.state = State::Done;
         let leftover = mem::take(&mut self.lines).into_leftover();
+        if let Some(mail) = self.mail.take() {
+            let leftover = Bytes::from([mail, leftover].concat());
+            return actions.push(LoginAction::HandOver { leftover });
+        }
         let reply = Bytes::from_static(b"235 2.7.0 Authentication succeeded\r\n");
         actions.push(LoginAction::Write(reply));
         actions.push(LoginAction::HandOver { leftover });

@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use memchr::memchr;
 
+use super::device::MAIL_FIRST;
 use super::queue::{Asked, QUEUE_MAX};
 use super::{Phase, SmtpWatch};
 use crate::proto::dialogue::{Breach, Watch};
 use crate::proto::flow::Flow;
 use crate::proto::smtp::codec::{
-    BadCommand, CANNOT_VERIFY, Command, HELP, LINE_TOO_LONG, NOT_SERVED, command,
+    BadCommand, CANNOT_VERIFY, Command, HELP, LINE_TOO_LONG, NO_LOGIN_HERE, NOT_SERVED, command,
 };
 use crate::proto::smtp::frame::COMMAND_LINE_MAX;
 use crate::protocol::Leg;
@@ -22,11 +23,21 @@ impl SmtpWatch {
         while self.reads(Leg::Client) && commands < QUEUE_MAX {
             let rest = input.get(at..).unwrap_or_default();
             let taken = match &mut self.phase {
+                Phase::Message(_) if self.device.is_some() => {
+                    self.device_message(input, at, flow)?
+                }
                 Phase::Message(data) => {
                     let progress = data.read(input, at, flow);
                     if progress.ended {
                         self.phase = Phase::AwaitVerdict;
                         self.queue.ask(Asked::Verdict);
+                    }
+                    progress.taken - at
+                }
+                Phase::Rejecting(data, _) => {
+                    let progress = data.read(input, at, &mut Flow::default());
+                    if progress.ended {
+                        return Err(self.rejected(flow));
                     }
                     progress.taken - at
                 }
@@ -87,6 +98,7 @@ impl SmtpWatch {
             Command::Ehlo => self.hello(self.ehlo.clone(), flow),
             Command::Helo => self.hello(self.helo.clone(), flow),
             Command::Mail(envelope) => match self.extensions.mail(envelope) {
+                Ok(envelope) if self.device.is_some() => self.device_mail(envelope, flow),
                 Ok(envelope) => {
                     self.transaction = true;
                     self.ask(envelope.encode("MAIL FROM:"), Asked::Command, flow);
@@ -94,15 +106,20 @@ impl SmtpWatch {
                 Err(reply) => self.queue.say(reply, flow),
             },
             Command::Rcpt(envelope) => match self.extensions.rcpt(envelope) {
+                Ok(envelope) if self.device.is_some() => self.device_rcpt(&envelope, flow),
                 Ok(envelope) => self.ask(envelope.encode("RCPT TO:"), Asked::Command, flow),
                 Err(reply) => self.queue.say(reply, flow),
             },
+            Command::Data if self.device.as_ref().is_some_and(|it| it.is_idle()) => {
+                self.queue.say(MAIL_FIRST, flow);
+            }
             Command::Data => {
                 self.phase = Phase::AwaitGoAhead;
                 self.ask("DATA\r\n", Asked::Data, flow);
             }
             Command::Rset => {
                 self.transaction = false;
+                self.device_reset();
                 self.ask("RSET\r\n", Asked::Command, flow);
             }
             Command::Noop => self.ask("NOOP\r\n", Asked::Command, flow),
@@ -112,6 +129,7 @@ impl SmtpWatch {
                 self.ask("QUIT\r\n", Asked::Quit, flow);
             }
             // RFC 4954 section 4; and a TLS handshake in the middle of a session is nothing we could carry on from.
+            Command::Auth(_) if self.device.is_some() => self.queue.say(NO_LOGIN_HERE, flow),
             Command::Auth(_) => self.queue.say(ALREADY_AUTHENTICATED, flow),
             Command::StartTls => self.queue.say(TOO_LATE_FOR_TLS, flow),
             Command::Vrfy => self.queue.say(CANNOT_VERIFY, flow),
@@ -127,6 +145,7 @@ impl SmtpWatch {
 
     /// EHLO or HELO.
     fn hello(&mut self, reply: Bytes, flow: &mut Flow) {
+        self.device_reset();
         if std::mem::take(&mut self.transaction) {
             self.ask("RSET\r\n", Asked::Hello(reply), flow);
         } else {
@@ -134,7 +153,7 @@ impl SmtpWatch {
         }
     }
 
-    fn ask(&mut self, line: impl Into<Bytes>, asked: Asked, flow: &mut Flow) {
+    pub(super) fn ask(&mut self, line: impl Into<Bytes>, asked: Asked, flow: &mut Flow) {
         flow.say(Leg::Upstream, line);
         self.queue.ask(asked);
     }

@@ -24,6 +24,10 @@ pub(super) enum Asked {
     Quit,
     /// RSET in place of the client's EHLO or HELO, whose reply is this.
     Hello(Bytes),
+    /// MAIL of a client without a login, the nth.
+    Mail(u64),
+    /// RCPT of one, for its nth MAIL, and whom it named.
+    Rcpt(u64, String),
 }
 
 /// The replies that are due, oldest first. The first one is always the upstream's.

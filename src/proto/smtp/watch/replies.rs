@@ -30,7 +30,13 @@ impl SmtpWatch {
         let Some(asked) = self.queue.front() else {
             return self.unasked(code, reply, flow);
         };
+        if let Some(device) = &mut self.device {
+            device.replied(asked, code);
+        }
         match (asked, code) {
+            (Asked::Data, 354) if self.device.as_ref().is_some_and(|it| it.is_idle()) => {
+                return Err(self.breach("a go-ahead for no message", flow));
+            }
             (Asked::Data, 354) => self.phase = Phase::Message(Data::new()),
             (_, 300..400) | (Asked::Data, 200..300) => {
                 return Err(self.breach("a reply that does not answer the command", flow));
@@ -46,7 +52,7 @@ impl SmtpWatch {
                 self.queue.answered(flow);
                 return self.check_refused();
             }
-            (Asked::Hello(_) | Asked::Command, _) => {}
+            (Asked::Hello(_) | Asked::Command | Asked::Mail(_) | Asked::Rcpt(..), _) => {}
         }
         self.goodbye |= code == CLOSING;
         flow.pass(Leg::Client, reply);
@@ -59,12 +65,15 @@ impl SmtpWatch {
     /// could mean to it that the message was sent after all. So the rest is thrown away, and then the session ends.
     fn unasked(&mut self, code: u16, reply: Range<usize>, flow: &mut Flow) -> Result<(), Breach> {
         match self.phase {
-            Phase::Draining(_) => return Ok(()),
+            Phase::Draining(_) | Phase::Rejecting(..) => return Ok(()),
             Phase::Message(data) if code >= 400 => self.phase = Phase::Draining(data),
             _ if code == CLOSING && !self.goodbye => {}
             _ => return Err(self.breach("a reply to no command", flow)),
         }
         self.goodbye = true;
+        if let Some(device) = &mut self.device {
+            device.ended(code, false);
+        }
         flow.pass(Leg::Client, reply);
         Ok(())
     }
