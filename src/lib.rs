@@ -26,7 +26,7 @@
 //! | [`web`] | what a person looks at: where sign-ins end, and what `status` and `sign-in` ask a running service |
 //! | [`cli`] | what a person types; the only code that prints |
 //!
-//! [`protocol`] and [`secret`] are leaves that every folder may use, [`disk`] one for those that keep something on the disk. Imports run one way: `proto` and `config` know
+//! [`address`], [`protocol`] and [`secret`] are leaves that every folder may use, [`disk`] one for those that keep something on the disk. Imports run one way: `proto` and `config` know
 //! nobody but those leaves; `net`, `auth` and `store` use them and each other only through their front doors; `relay`
 //! and `bridge` stand on these; `web` and `cli` stand on top. `tests/boundaries.rs` holds this.
 //!
@@ -120,6 +120,7 @@
 //! - **The callback listener opens with the service** and its port being taken ends the start, as with any listener: whoever
 //!   sits on it would be sent authorization codes. After a reload mail goes on without it.
 
+pub mod address;
 pub mod auth;
 pub mod bridge;
 pub mod cli;

@@ -355,6 +355,7 @@ fn the_example_shows_every_key_there_is() {
         "[defaults]",
         "[[account]]",
         "[[account]]\npassword = {K}",
+        "[[account]]\nproxy = {K}",
         "[[account]]\nimap = {K}",
         "[[listener]]",
         "[sign_in]",

@@ -102,6 +102,8 @@ struct Outcome {
     account: String,
     protocol: Protocol,
     server: String,
+    /// The proxy on the way, without its password.
+    proxy: Option<String>,
     error: Option<String>,
 }
 
@@ -111,6 +113,7 @@ impl Outcome {
             "account": self.account,
             "protocol": self.protocol.name(),
             "server": self.server,
+            "proxy": self.proxy,
             "ok": self.error.is_none(),
             "error": self.error,
         })
@@ -134,11 +137,15 @@ async fn log_in_everywhere(
             };
             if !quiet {
                 let result = outcome.error.as_deref().unwrap_or("ok");
+                let through = outcome.proxy.as_ref();
+                let through = through.map(|proxy| format!(" through {proxy}"));
                 let mut out = context.out();
                 writeln!(
                     out,
-                    "{} {protocol} at {}: {result}",
-                    outcome.account, outcome.server
+                    "{} {protocol} at {}{}: {result}",
+                    outcome.account,
+                    outcome.server,
+                    through.unwrap_or_default()
                 )?;
             }
             outcomes.push(outcome);
@@ -162,14 +169,19 @@ async fn log_in(
 ) -> Option<Outcome> {
     let endpoint = account.endpoints.get(&protocol)?;
     let tried = match authenticator.credential(account, protocol).await {
-        Ok(Some(credential)) => probe.log_in(protocol, endpoint, credential).await,
+        Ok(Some(credential)) => {
+            probe
+                .log_in(authenticator, protocol, endpoint, credential)
+                .await
+        }
         Ok(None) => return None,
         Err(refusal) => Err(refusal),
     };
     Some(Outcome {
         account: account.address.clone(),
         protocol,
-        server: format!("{}:{}", endpoint.host, endpoint.port),
+        server: endpoint.authority(),
+        proxy: endpoint.proxy.as_ref().map(ToString::to_string),
         error: tried.err().map(|refusal| refusal.to_string()),
     })
 }

@@ -3,6 +3,7 @@
 
 mod oauth;
 mod profile;
+mod proxy;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +15,7 @@ pub(super) use self::oauth::{
     ClientSecretEntry, IssuerEntry, OAuthEntry, ScopesEntry, ScopesTable, SignInTable,
 };
 pub(super) use self::profile::{ProfileEntry, ShownTable};
+pub(super) use self::proxy::ProxyEntry;
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -52,6 +54,7 @@ pub(super) struct AccountEntry {
     pub password: Option<PasswordEntry>,
     pub oauth: Option<OAuthEntry>,
     pub profile: Option<String>,
+    pub proxy: Option<ProxyEntry>,
     pub imap: Option<ProtocolEntry>,
     pub pop3: Option<ProtocolEntry>,
     pub smtp: Option<ProtocolEntry>,

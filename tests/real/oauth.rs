@@ -41,6 +41,7 @@ fn log_in(
     mechanism: &str,
 ) -> Result<(), Refusal> {
     let endpoint = Endpoint {
+        proxy: None,
         host: "localhost".to_owned(),
         port: server.port(),
         tls,

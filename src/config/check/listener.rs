@@ -240,7 +240,7 @@ fn networks(entry: &ListenerEntry, at: &KeyPath, check: &mut Check<'_>) -> Optio
     for (index, text) in entry.networks.iter().flatten().enumerate() {
         let host = || text.parse::<IpAddr>().map(IpNet::from).ok();
         match text.parse::<IpNet>().ok().or_else(host) {
-            Some(network) => networks.push(network),
+            Some(network) => networks.push(canonical(network)),
             None => {
                 check
                     .report
@@ -252,11 +252,28 @@ fn networks(entry: &ListenerEntry, at: &KeyPath, check: &mut Check<'_>) -> Optio
     good.then_some(networks)
 }
 
+/// Peers that arrive at an IPv6 socket with a mapped IPv4 address are held against networks of IPv4, so a mapped network
+/// is one, too.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else {
+        return network;
+    };
+    let rest = mapped.prefix_len().checked_sub(MAPPED_PREFIX);
+    let v4 = mapped.network().to_ipv4_mapped().zip(rest);
+    match v4.and_then(|(address, length)| Ipv4Net::new(address, length).ok()) {
+        Some(network) => IpNet::V4(network),
+        None => network,
+    }
+}
+
 /// Passwords and mail cross a network unencrypted only where the configuration says so, and says which network.
 fn consent(entry: &ListenerEntry, at: &KeyPath, exposed: bool, check: &mut Check<'_>) -> bool {
     let plain = entry.tls.unwrap_or_default() == ClientTlsWord::Off;
     let said = entry.allow_plain_from_network == Some(true);
-    let everyone = |text: &String| text.ends_with("/0");
+    let everyone = |text: &String| {
+        let network = text.parse::<IpNet>();
+        network.is_ok_and(|network| canonical(network).prefix_len() == 0)
+    };
     let named = entry.networks.iter().flatten().count() > 0;
     let (key, fault) = if said && !(plain && exposed) {
         ("allow_plain_from_network", Fault::ConsentWithoutNeed)
@@ -340,6 +357,9 @@ const DEFAULT_PORTS: [(Protocol, u16); 3] = [
     (Protocol::Pop3, 1110),
     (Protocol::Smtp, 1025),
 ];
+
+/// RFC 4291 section 2.5.5.2.
+const MAPPED_PREFIX: u8 = 96;
 
 /// The system chooses.
 const ANY_PORT: u16 = 0;
