@@ -113,6 +113,9 @@
 //! - **The callback listener reads HTTP by hand** ([`proto::http`]), as does the demo's authorization server. It answers
 //!   one GET a connection with one page; a framework would add a router, a service stack and timeouts to configure, and
 //!   still leave the limits on head and `Host` to us.
+//! - **A proxy before an upstream is part of the endpoint**: what was learned about a server through one, and a session that
+//!   waits behind one, is not used past another. Its answer is peeked at and taken octet by octet, so nothing of the
+//!   upstream's is ever in our hands.
 //! - **One desk for sign-ins** ([`web::Desk`]): the control socket leads to it while the service runs, and the command is
 //!   its own desk where none does. A waiting command holds its connection, so what it began ends with it.
 //! - **A lease dies with its process.** Who asks an issuer keeps others from it by a row of the store, which ends by time;

@@ -1,7 +1,7 @@
 //! Which proxy leads where: accounts, `[defaults]`, the environment and its exceptions.
 
 #![expect(
-    clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::panic,
     reason = "the helpers here are part of the tests: what is not as it should be fails them"
 )]

@@ -14,9 +14,11 @@ use crate::auth::Authenticator;
 use crate::auth::oauth::Tokens;
 use crate::config::Loaded;
 use crate::config::problem::Problems;
-use crate::config::runtime::{Account, Config};
+use crate::config::runtime::{Account, Config, Endpoint};
+use crate::proto::refusal::Refusal;
 use crate::protocol::Protocol;
 use crate::relay::Probe;
+use crate::secret::Secret;
 
 /// Says everything that is wrong, and whether the logins work.
 pub(crate) fn check(context: &Context, arguments: &CheckArguments) -> Result<Exit, CliError> {
@@ -169,11 +171,13 @@ async fn log_in(
 ) -> Option<Outcome> {
     let endpoint = account.endpoints.get(&protocol)?;
     let tried = match authenticator.credential(account, protocol).await {
-        Ok(Some(credential)) => {
-            probe
-                .log_in(authenticator, protocol, endpoint, credential)
-                .await
-        }
+        Ok(Some(credential)) => match proxy_password(authenticator, endpoint).await {
+            Ok(password) => {
+                let tried = probe.log_in(protocol, endpoint, password, credential);
+                tried.await
+            }
+            Err(refusal) => Err(refusal),
+        },
         Ok(None) => return None,
         Err(refusal) => Err(refusal),
     };
@@ -184,4 +188,14 @@ async fn log_in(
         proxy: endpoint.proxy.as_ref().map(ToString::to_string),
         error: tried.err().map(|refusal| refusal.to_string()),
     })
+}
+
+async fn proxy_password(
+    authenticator: &Authenticator,
+    endpoint: &Endpoint,
+) -> Result<Option<Secret>, Refusal> {
+    match &endpoint.proxy {
+        Some(proxy) => authenticator.proxy_password(proxy).await,
+        None => Ok(None),
+    }
 }

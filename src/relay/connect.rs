@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::abilities::KnownAbilities;
 use super::warm::Place;
 use super::way::Way;
-use crate::auth::Authenticator;
 use crate::config::runtime::Endpoint;
 use crate::net::{ClientTlsConfigs, Dialler, NetError, ProxyError, Stream, handshake};
 use crate::proto::dialogue::{
@@ -19,6 +18,7 @@ use crate::proto::dialogue::{
 };
 use crate::proto::refusal::{Cause, Refusal};
 use crate::protocol::{Protocol, TlsMode};
+use crate::secret::Secret;
 
 /// What is needed to reach upstreams; one for all sessions.
 #[derive(Clone, Debug, Default)]
@@ -194,12 +194,12 @@ impl Probe {
         }
     }
 
-    /// Connects, authenticates, and hangs up. `authenticator` knows the password of a proxy on the way.
+    /// Connects, authenticates, and hangs up. `proxy_password` is that of the endpoint's proxy.
     pub async fn log_in(
         &self,
-        authenticator: &Authenticator,
         protocol: Protocol,
         endpoint: &Endpoint,
+        proxy_password: Option<Secret>,
         credential: Credential,
     ) -> Result<(), Refusal> {
         let settings = UpstreamSettings {
@@ -209,7 +209,10 @@ impl Probe {
             passthrough: false,
         };
         let deadline = Instant::now() + self.budget;
-        let way = Way::to(endpoint, authenticator, deadline).await?;
+        let way = Way {
+            endpoint,
+            proxy_password,
+        };
         let mut connected = self
             .connector
             .connect(protocol, &way, settings, deadline)

@@ -13,7 +13,7 @@ use crate::secret::Secret;
 #[derive(Clone, Debug)]
 pub(super) struct Way<'a> {
     pub(super) endpoint: &'a Endpoint,
-    proxy_password: Option<Secret>,
+    pub(super) proxy_password: Option<Secret>,
 }
 
 impl<'a> Way<'a> {

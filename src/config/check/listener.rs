@@ -363,3 +363,23 @@ const MAPPED_PREFIX: u8 = 96;
 
 /// The system chooses.
 const ANY_PORT: u16 = 0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapped_network_is_one_of_ipv4() {
+        for (written, meant) in [
+            ("::ffff:192.168.1.0/120", "192.168.1.0/24"),
+            ("::ffff:192.168.1.2/128", "192.168.1.2/32"),
+            ("::ffff:0.0.0.0/96", "0.0.0.0/0"),
+            ("fd00::/8", "fd00::/8"),
+            ("::/0", "::/0"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+        ] {
+            let [written, meant] = [written, meant].map(|text| text.parse::<IpNet>().unwrap());
+            assert_eq!(canonical(written), meant);
+        }
+    }
+}

@@ -67,8 +67,9 @@ impl Connect {
                 Ok(Turn::More)
             }
             Some(200..=299) => Ok(Turn::Open),
-            Some(407) if self.has_login => Err(ProxyError::LoginRefused),
-            Some(407) => Err(ProxyError::LoginNeeded),
+            // quirk: 401 is for servers, but tinyproxy 1.11 (Debian 12) says it to a wrong password, 407 only to none.
+            Some(401 | 407) if self.has_login => Err(ProxyError::LoginRefused),
+            Some(401 | 407) => Err(ProxyError::LoginNeeded),
             Some(code) => Err(ProxyError::Status { code }),
         }
     }

@@ -214,8 +214,13 @@ fn http_refusals_have_words_and_garbage_is_no_answer() {
     assert!(of(None, "HTTP/1.1 302 Go\r\n\r\n").ends_with("elsewhere (HTTP status 302)"));
     assert!(of(None, "HTTP/1.1 999 ?\r\n\r\n").ends_with("(HTTP status 999)"));
     assert!(of(None, "HTTP/1.1 407 ?\r\n\r\n").starts_with("it wants"));
-    let refused = of(Some("pw"), "HTTP/1.1 407 ?\r\n\r\n");
-    assert_eq!(refused, "it refuses the user name or the password");
+    for refusal in [
+        "HTTP/1.1 407 ?\r\n\r\n",
+        "HTTP/1.0 401 Unauthorized\r\n\r\n",
+    ] {
+        let refused = of(Some("pw"), refusal);
+        assert_eq!(refused, "it refuses the user name or the password");
+    }
     for garbage in [
         "\r\nHTTP/1.1 200 OK\r\n\r\n",
         "* OK hello\r\n",
