@@ -26,7 +26,7 @@
 //! | [`web`] | what a person looks at: where sign-ins end, and what `status` and `sign-in` ask a running service |
 //! | [`cli`] | what a person types; the only code that prints |
 //!
-//! [`protocol`] and [`secret`] are leaves that every folder may use, [`disk`] one for those that keep something on the disk. Imports run one way: `proto` and `config` know
+//! [`address`], [`protocol`] and [`secret`] are leaves that every folder may use, [`disk`] one for those that keep something on the disk. Imports run one way: `proto` and `config` know
 //! nobody but those leaves; `net`, `auth` and `store` use them and each other only through their front doors; `relay`
 //! and `bridge` stand on these; `web` and `cli` stand on top. `tests/boundaries.rs` holds this.
 //!
@@ -134,6 +134,9 @@
 //! - **The callback listener reads HTTP by hand** ([`proto::http`]), as does the demo's authorization server. It answers
 //!   one GET a connection with one page; a framework would add a router, a service stack and timeouts to configure, and
 //!   still leave the limits on head and `Host` to us.
+//! - **A proxy before an upstream is part of the endpoint**: what was learned about a server through one, and a session that
+//!   waits behind one, is not used past another. Its answer is peeked at and taken octet by octet, so nothing of the
+//!   upstream's is ever in our hands.
 //! - **One desk for sign-ins** ([`web::Desk`]): the control socket leads to it while the service runs, and the command is
 //!   its own desk where none does. A waiting command holds its connection, so what it began ends with it.
 //! - **A lease dies with its process.** Who asks an issuer keeps others from it by a row of the store, which ends by time;
@@ -141,6 +144,7 @@
 //! - **The callback listener opens with the service** and its port being taken ends the start, as with any listener: whoever
 //!   sits on it would be sent authorization codes. After a reload mail goes on without it.
 
+pub mod address;
 pub mod auth;
 pub mod bridge;
 pub mod cli;

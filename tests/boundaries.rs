@@ -21,6 +21,7 @@ struct Room {
 /// From the ground up. `lib` and `main` wire and may name everything.
 const HOUSE: &[Room] = &[
     room("secret", &[]),
+    room("address", &[]),
     room("protocol", &[]),
     room("profile", &[&["protocol"]]),
     room("disk", &[&["secret"]]),
@@ -37,7 +38,7 @@ const HOUSE: &[Room] = &[
     room("cli", &[LEAVES, DISK, MEANING, GROUND, SESSIONS, &["web"]]),
 ];
 
-const LEAVES: &[&str] = &["secret", "protocol", "profile"];
+const LEAVES: &[&str] = &["secret", "address", "protocol", "profile"];
 /// How secrets lie on the disk.
 const DISK: &[&str] = &["disk"];
 const MEANING: &[&str] = &["proto", "config"];

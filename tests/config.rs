@@ -395,6 +395,7 @@ fn the_example_shows_every_key_there_is() {
         "[defaults]",
         "[[account]]",
         "[[account]]\npassword = {K}",
+        "[[account]]\nproxy = {K}",
         "[[account]]\nimap = {K}",
         "[[listener]]",
         "[[listener]]\nfrom = {K}",

@@ -10,7 +10,7 @@
     reason = "test code: what is not as expected has to stop the case"
 )]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -211,6 +211,45 @@ async fn the_proxy_of_the_environment_is_used_for_issuers_elsewhere_alone() {
     assert_eq!(ended.status.code(), Some(69), "{ended:?}");
     let asked = asked.join().expect("a request");
     assert_eq!(asked, "CONNECT issuer.invalid:443 HTTP/1.1\r\n");
+}
+
+/// By name: the proxy resolves it, as it does for mail.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socks_proxy_of_the_environment_is_used_for_issuers_too() {
+    let house = House::new().await;
+    let proxy = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let address = format!("socks5h://{}", proxy.local_addr().expect("bound"));
+    let config = house.config();
+    let elsewhere = "device_url = \"https://issuer.invalid/device\"\ntoken_url = ";
+    let config = config.replacen("token_url = ", elsewhere, 1);
+    std::fs::write(house.path("mailsluice.toml"), config).expect("a file");
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = proxy.accept().expect("somebody asks");
+        let mut methods = [0; 3];
+        stream.read_exact(&mut methods).expect("methods");
+        stream.write_all(b"\x05\0").expect("it listens");
+        let mut request = [0; 21];
+        stream.read_exact(&mut request).expect("a request");
+        request
+    });
+    let mut typed = house.command(&["sign-in", Provider::TOKEN_USER, "--device"]);
+    for name in [
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "NO_PROXY",
+        "no_proxy",
+    ] {
+        typed.env_remove(name);
+    }
+    let ended = typed
+        .env("ALL_PROXY", &address)
+        .output()
+        .expect("the program runs");
+    assert_eq!(ended.status.code(), Some(69), "{ended:?}");
+    let asked = asked.join().expect("a request");
+    assert_eq!(&asked, b"\x05\x01\0\x03\x0eissuer.invalid\x01\xbb");
 }
 
 #[tokio::test(flavor = "multi_thread")]

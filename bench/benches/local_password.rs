@@ -124,6 +124,7 @@ fn config(folder: &Path) -> Config {
 
 fn endpoint(address: &str, folder: &Path) -> Endpoint {
     Endpoint {
+        proxy: None,
         host: "localhost".to_owned(),
         port: 993,
         tls: TlsMode::Implicit,

@@ -13,9 +13,12 @@ use super::refusals;
 use super::rejections::{Fingerprint, Rejections, Target};
 use super::secrets::Secrets;
 use super::throttle::Guess;
+use crate::config;
 use crate::config::Found;
 use crate::config::oauth::Grant;
-use crate::config::runtime::{Account, AccountAuth, Config, NoLogin, Pin, SecretSource};
+use crate::config::runtime::{
+    Account, AccountAuth, Config, NoLogin, Pin, Proxy, ProxyPassword, SecretSource,
+};
 use crate::proto::dialogue::{Credential, LoginAttempt, Proof};
 use crate::proto::refusal::Refusal;
 use crate::proto::sasl::Challenges;
@@ -204,6 +207,29 @@ impl Authenticator {
         Ok(Some(Credential::Password { user, password }))
     }
 
+    /// The password of a proxy that wants one.
+    pub async fn proxy_password(&self, proxy: &Proxy) -> Result<Option<Secret>, Refusal> {
+        let Some(login) = &proxy.login else {
+            return Ok(None);
+        };
+        let owner = owner_of(proxy);
+        let secret = match &login.password {
+            ProxyPassword::From(source) => self.secrets.of(&owner, source, None).await,
+            ProxyPassword::InUrlOf(variable) => {
+                let source = SecretSource::Env(variable.clone());
+                let url = self.secrets.of(&owner, &source, None).await;
+                url.map(|url| config::password_in(&url))
+            }
+        };
+        let secret = secret.map_err(|error| refusals::no_proxy_password(proxy, &error))?;
+        Ok(Some(secret))
+    }
+
+    /// The proxy refused it: its source is asked again before the next try.
+    pub fn proxy_refused(&self, proxy: &Proxy) {
+        self.secrets.forget(&owner_of(proxy));
+    }
+
     /// Who can log in without sending the password.
     pub async fn challengeable(&self) -> Result<Arc<Challengeable>, StoreError> {
         self.store.challengeable().await
@@ -376,6 +402,12 @@ impl std::fmt::Debug for Authenticator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Authenticator").finish_non_exhaustive()
     }
+}
+
+/// Whose password a proxy's is. The space tells it from every account's address.
+fn owner_of(proxy: &Proxy) -> String {
+    let user = proxy.login.as_ref().map(|login| login.user.as_str());
+    format!("proxy {proxy} {}", user.unwrap_or_default())
 }
 
 /// The upstream identity.

@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use super::error::SecretError;
+use crate::config::runtime::Proxy;
 use crate::proto::refusal::{Cause, Refusal};
 use crate::protocol::Protocol;
 
@@ -50,6 +51,14 @@ pub(super) fn token_refused(provider: &str) -> Refusal {
 pub(super) fn no_secret(account: &str, error: &SecretError) -> Refusal {
     tracing::error!(account, cause = words(error), "no provider password");
     let text = "the proxy cannot get the provider's password; see its log";
+    Refusal::new(Cause::ServerBug, "credential", text)
+}
+
+/// The same for the proxy before the provider.
+pub(super) fn no_proxy_password(proxy: &Proxy, error: &SecretError) -> Refusal {
+    let name = proxy.to_string();
+    tracing::error!(proxy = name, cause = words(error), "no proxy password");
+    let text = format!("mailsluice cannot get its password for {name}; see its log");
     Refusal::new(Cause::ServerBug, "credential", text)
 }
 

@@ -109,6 +109,7 @@ impl House {
 
 pub(super) fn config(state_dir: PathBuf, auth: AccountAuth) -> Config {
     let endpoint = |port| Endpoint {
+        proxy: None,
         host: "mail.x.org".into(),
         port,
         tls: TlsMode::Implicit,

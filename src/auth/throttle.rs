@@ -24,12 +24,14 @@
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::address::counted_as;
 
 /// Remembers failures, in a table of bounded size.
 pub(super) struct Throttle {
@@ -65,7 +67,7 @@ impl Throttle {
     /// Names an attempt. `password` is a keyed hash of what was sent, never the bytes themselves.
     pub(super) fn guess(&self, peer: IpAddr, account: &str, password: &[u8]) -> Guess {
         Guess {
-            peer: network(peer),
+            peer: counted_as(peer),
             account: self.hasher.hash_one(account),
             password: self.hasher.hash_one(password),
         }
@@ -258,16 +260,6 @@ fn spacing(nth: u32, allowance: u32) -> Duration {
     }
 }
 
-/// An IPv6 /64 is one peer, since its owner can use each address of it; a mapped IPv4 address is that address.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(address) if !address.is_loopback() => {
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (!0 << 64)))
-        }
-        address => address,
-    }
-}
-
 /// Five spellings of a password that one almost remembers.
 const PAIR_ALLOWANCE: u32 = 5;
 
@@ -442,10 +434,10 @@ mod tests {
             .count();
         assert_eq!(checked, 25);
         assert_eq!(
-            network("2001:db8::1".parse().unwrap()),
-            network("2001:db8::2".parse().unwrap())
+            counted_as("2001:db8::1".parse().unwrap()),
+            counted_as("2001:db8::2".parse().unwrap())
         );
-        assert_eq!(network("::ffff:192.0.2.1".parse().unwrap()), peer(1));
+        assert_eq!(counted_as("::ffff:192.0.2.1".parse().unwrap()), peer(1));
     }
 
     #[test]
@@ -468,7 +460,7 @@ mod tests {
         throttle.reserve(mine, now).unwrap();
         throttle.accepted(mine, now);
         for n in 0..(ENTRIES_MAX as u128) {
-            let from = IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | n << 64));
+            let from = IpAddr::V6(std::net::Ipv6Addr::from_bits(0x2001_0db8 << 96 | n << 64));
             waits(
                 &throttle,
                 from,

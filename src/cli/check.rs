@@ -15,9 +15,11 @@ use crate::auth::Authenticator;
 use crate::auth::oauth::Tokens;
 use crate::config::Loaded;
 use crate::config::problem::Problems;
-use crate::config::runtime::{Account, Config};
+use crate::config::runtime::{Account, Config, Endpoint};
+use crate::proto::refusal::Refusal;
 use crate::protocol::Protocol;
 use crate::relay::Probe;
+use crate::secret::Secret;
 
 /// Says everything that is wrong, and whether the logins work.
 pub(crate) fn check(context: &Context, arguments: &CheckArguments) -> Result<Exit, CliError> {
@@ -114,6 +116,8 @@ struct Outcome {
     account: String,
     protocol: Protocol,
     server: String,
+    /// The proxy on the way, without its password.
+    proxy: Option<String>,
     error: Option<String>,
 }
 
@@ -123,6 +127,7 @@ impl Outcome {
             "account": self.account,
             "protocol": self.protocol.name(),
             "server": self.server,
+            "proxy": self.proxy,
             "ok": self.error.is_none(),
             "error": self.error,
         })
@@ -146,11 +151,15 @@ async fn log_in_everywhere(
             };
             if !quiet {
                 let result = outcome.error.as_deref().unwrap_or("ok");
+                let through = outcome.proxy.as_ref();
+                let through = through.map(|proxy| format!(" through {proxy}"));
                 let mut out = context.out();
                 writeln!(
                     out,
-                    "{} {protocol} at {}: {result}",
-                    outcome.account, outcome.server
+                    "{} {protocol} at {}{}: {result}",
+                    outcome.account,
+                    outcome.server,
+                    through.unwrap_or_default()
                 )?;
             }
             outcomes.push(outcome);
@@ -174,14 +183,31 @@ async fn log_in(
 ) -> Option<Outcome> {
     let endpoint = account.endpoints.get(&protocol)?;
     let tried = match authenticator.credential(account, protocol).await {
-        Ok(Some(credential)) => probe.log_in(protocol, endpoint, credential).await,
+        Ok(Some(credential)) => match proxy_password(authenticator, endpoint).await {
+            Ok(password) => {
+                let tried = probe.log_in(protocol, endpoint, password, credential);
+                tried.await
+            }
+            Err(refusal) => Err(refusal),
+        },
         Ok(None) => return None,
         Err(refusal) => Err(refusal),
     };
     Some(Outcome {
         account: account.address.clone(),
         protocol,
-        server: format!("{}:{}", endpoint.host, endpoint.port),
+        server: endpoint.authority(),
+        proxy: endpoint.proxy.as_ref().map(ToString::to_string),
         error: tried.err().map(|refusal| refusal.to_string()),
     })
+}
+
+async fn proxy_password(
+    authenticator: &Authenticator,
+    endpoint: &Endpoint,
+) -> Result<Option<Secret>, Refusal> {
+    match &endpoint.proxy {
+        Some(proxy) => authenticator.proxy_password(proxy).await,
+        None => Ok(None),
+    }
 }

@@ -176,6 +176,7 @@ mod tests {
 
     fn account(address: &str, provider: &str, protocols: &[Protocol]) -> Account {
         let endpoint = |user: &str| Endpoint {
+            proxy: None,
             host: "mail.example".to_owned(),
             port: 993,
             tls: TlsMode::Implicit,

@@ -146,6 +146,33 @@ pub(super) enum Fault {
     )]
     NotAPin,
 
+    // Proxies.
+    #[error(
+        "write \"socks5://host:1080\" or \"http://host:3128\"; proxies that speak SOCKS 4 or TLS (https://) cannot be used"
+    )]
+    NotAProxy,
+    #[error(
+        "this is no proxy that mailsluice can use: set it to socks5h://host:1080 or http://host:3128, or write \
+         proxy = \"none\" in [defaults]"
+    )]
+    NotAProxyVariable,
+    #[error(
+        "a password does not belong in this file: write proxy = {{ url = \"socks5://anna@host:1080\", \
+         password = {{ file = \"…\" }} }}, or {{ command = \"…\" }}, {{ env = \"…\" }}, {{ systemd = \"…\" }}, \
+         {{ keyring = \"…\" }} there"
+    )]
+    ProxyPasswordInFile,
+    #[error(
+        "where is this user's password? Write proxy = {{ url = \"…\", password = {{ file = \"…\" }} }}"
+    )]
+    ProxyPasswordNeeded,
+    #[error("whose password is it? Write the user into the URL: \"socks5://anna@host:1080\"")]
+    ProxyUserNeeded,
+    #[error(
+        "a proxy's user name is up to 255 octets with SOCKS5, and holds no : with HTTP: this one cannot be said"
+    )]
+    NotAProxyUser,
+
     // Passwords.
     #[error(
         "where is the password? Write password = \"stored\" and run `mailsluice account set-password`, or \

@@ -4,6 +4,7 @@
 mod no_login;
 mod oauth;
 mod profile;
+mod proxy;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +17,7 @@ pub(super) use self::oauth::{
     ClientSecretEntry, IssuerEntry, OAuthEntry, ScopesEntry, ScopesTable, SignInTable,
 };
 pub(super) use self::profile::{ProfileEntry, ShownTable};
+pub(super) use self::proxy::ProxyEntry;
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -54,6 +56,7 @@ pub(super) struct AccountEntry {
     pub password: Option<PasswordEntry>,
     pub oauth: Option<OAuthEntry>,
     pub profile: Option<String>,
+    pub proxy: Option<ProxyEntry>,
     pub imap: Option<ProtocolEntry>,
     pub pop3: Option<ProtocolEntry>,
     pub smtp: Option<ProtocolEntry>,

@@ -9,6 +9,7 @@
 //! | `check/` | file types → runtime types; everything that can be wrong without opening a port |
 //! | `fault.rs`, `problem.rs` | what is wrong, where, and what to write instead |
 //! | `runtime.rs`, `accounts.rs` | the checked configuration; login name → account |
+//! | `proxy.rs` | the URLs of proxies, and which hosts are reached without |
 //! | `providers/` | the mail providers we know |
 //! | `issuers.rs`, `oauth.rs` | the OAuth issuers we know; the checked grants |
 //! | `edit.rs` | `account add` and `remove` in the user's file, comments kept |
@@ -29,6 +30,7 @@ pub mod oauth;
 mod paths;
 pub mod problem;
 pub mod providers;
+mod proxy;
 mod read;
 pub mod runtime;
 mod source;
@@ -49,6 +51,7 @@ use self::file::File;
 use self::key::KeyPath;
 pub use self::problem::{Place, Problem, Problems};
 use self::providers::Catalogue;
+pub use self::proxy::password_in;
 use self::read::{Report, read};
 use self::runtime::{Config, Listener};
 pub use self::source::Flag;
@@ -158,6 +161,7 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, Problems> {
         defaults: &file.defaults,
         issuers: &file.issuer,
         profiles: HashMap::new(),
+        proxy: check::OfEnvironment::of(&request.environment),
         sign_in_port: file.sign_in.port,
         base,
         environment: &request.environment,

@@ -2,6 +2,7 @@
 //! has been validated by the check that made it.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::oauth::Grant;
+use crate::address::authority;
 use crate::profile::Profile;
 use crate::protocol::{Protocol, SenderRule, TlsMode};
 
@@ -51,6 +53,19 @@ impl Config {
             };
             own.into_iter().chain(of_client)
         });
+        let logins = self.accounts.all.iter().flat_map(|account| {
+            let proxies = account
+                .endpoints
+                .values()
+                .filter_map(|it| it.proxy.as_ref());
+            proxies.filter_map(|proxy| proxy.login.as_ref())
+        });
+        // The variable that names the proxy of all programs is for our children, too.
+        let of_proxies = logins.filter_map(|login| match &login.password {
+            ProxyPassword::From(source) => Some(source),
+            ProxyPassword::InUrlOf(_) => None,
+        });
+        let sources = sources.chain(of_proxies);
         let variables = sources.filter_map(|source| match source {
             SecretSource::Env(variable) => Some(variable.clone()),
             _ => None,
@@ -228,7 +243,7 @@ pub enum AccountAuth {
 }
 
 /// Where a secret comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SecretSource {
     /// The first line of what this prints, run by `sh -c`.
     Command(String),
@@ -257,6 +272,65 @@ pub struct Endpoint {
     pub trust: Trust,
     /// The upstream identity: the user name said there.
     pub user: String,
+    /// What leads there, if it is not reached directly.
+    pub proxy: Option<Arc<Proxy>>,
+}
+
+impl Endpoint {
+    /// `host:port`.
+    pub fn authority(&self) -> String {
+        authority(&self.host, self.port)
+    }
+}
+
+/// What stands between us and an upstream, and is told whom to connect to. Shown without its user and password.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Proxy {
+    /// What it speaks.
+    pub kind: ProxyKind,
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Who we are there, if it asks.
+    pub login: Option<ProxyLogin>,
+}
+
+/// What a proxy speaks. Both resolve the upstream's name themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProxyKind {
+    /// SOCKS version 5, RFC 1928.
+    Socks5,
+    /// HTTP CONNECT, RFC 9110 section 9.3.6.
+    Http,
+}
+
+/// Who we are to a proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ProxyLogin {
+    /// The user name.
+    pub user: String,
+    /// Where the password comes from.
+    pub password: ProxyPassword,
+}
+
+/// Where the password of a proxy comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ProxyPassword {
+    /// A source of its own.
+    From(SecretSource),
+    /// The URL that this environment variable holds.
+    InUrlOf(String),
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.kind {
+            ProxyKind::Socks5 => "socks5",
+            ProxyKind::Http => "http",
+        };
+        write!(f, "{scheme}://{}", authority(&self.host, self.port))
+    }
 }
 
 /// What an upstream certificate is checked against.

@@ -192,6 +192,19 @@ mod tests {
         assert!(matches!(error, NetError::Loop { .. }), "{error}");
     }
 
+    #[tokio::test]
+    async fn an_address_of_ipv6_is_a_host_like_any_other() {
+        let listener = tokio::net::TcpListener::bind("[::1]:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let dialler = Dialler::default();
+        let stream = dialler.dial("::1", address.port()).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), address);
+        drop(listener);
+        let error = dialler.dial("::1", address.port()).await.unwrap_err();
+        let told = format!("{address} does not take connections");
+        assert_eq!(error.to_string(), told);
+    }
+
     /// A dialler that knows `address` under a name that no resolver does.
     fn knows(address: SocketAddr, since: Instant) -> Dialler {
         let dialler = Dialler::default();

@@ -1,10 +1,11 @@
-//! Bytes in and out: listening, dialling, TLS on both legs.
+//! Bytes in and out: listening, dialling, directly or through a proxy, TLS on both legs.
 //!
 //! Knows no protocol: what STARTTLS looks like on the wire is `proto`'s business, only the handshake is ours.
 
 pub mod certificates;
 mod dial;
 mod listen;
+mod proxy;
 mod stream;
 mod tls;
 mod tls_stream;
@@ -17,9 +18,11 @@ use self::certificates::CertificateError;
 pub use self::certificates::Certificates;
 pub use self::dial::Dialler;
 pub use self::listen::{Bound, bind, probe};
+pub use self::proxy::{ProxyError, dial_through};
 pub use self::stream::Stream;
 pub use self::tls::{Acceptor, ClientTlsConfigs, acceptor, handshake};
 pub use self::tls_stream::TlsStream;
+use crate::address::authority;
 
 /// What can go wrong below the protocols. Each variant says whose fault it probably is.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +50,7 @@ pub enum NetError {
         host: String,
     },
     /// No address of the host took the connection; the last one's reason.
-    #[error("{host}:{port} does not take connections")]
+    #[error("{} does not take connections", authority(host, *port))]
     Connect {
         /// The name.
         host: String,
@@ -55,6 +58,14 @@ pub enum NetError {
         port: u16,
         /// What the last address said.
         source: io::Error,
+    },
+    /// The proxy on the way to the upstream gives no connection.
+    #[error("no way through {proxy}")]
+    Proxy {
+        /// Its URL, without user and password.
+        proxy: String,
+        /// Why.
+        source: ProxyError,
     },
     /// The upstream is this program: connecting would go round in circles.
     #[error("{address} is a listener of mailsluice itself")]
@@ -111,6 +122,7 @@ impl NetError {
             | Self::Handshake { source, .. } => Some(source.kind()),
             Self::NoAddress { .. }
             | Self::Loop { .. }
+            | Self::Proxy { .. }
             | Self::HostName { .. }
             | Self::CertificateFile { .. }
             | Self::Certificate(_)
@@ -124,6 +136,11 @@ impl NetError {
             Self::Bind { .. } => "bind",
             Self::Resolve { .. } | Self::NoAddress { .. } => "dns",
             Self::Connect { .. } | Self::Loop { .. } => "connect",
+            Self::Proxy {
+                source: ProxyError::LoginRefused,
+                ..
+            } => PROXY_LOGIN,
+            Self::Proxy { .. } => PROXY,
             Self::HostName { .. }
             | Self::Untrusted { .. }
             | Self::Handshake { .. }
@@ -133,3 +150,9 @@ impl NetError {
         }
     }
 }
+
+/// The phase of a login in which a proxy is on its way to the upstream.
+pub const PROXY: &str = "proxy";
+
+/// The phase in which it refused our login there.
+pub const PROXY_LOGIN: &str = "proxy-login";

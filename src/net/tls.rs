@@ -338,6 +338,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_address_is_a_name_that_a_certificate_can_prove() {
+        for host in ["2001:db8::1", "192.0.2.1"] {
+            let site = site(host);
+            let ca = Trust::CaFile(site.files.certificate.clone());
+            assert!(connect(&site, ca.clone(), host).await.is_ok(), "{host}");
+            for other in ["2001:db8::2", "192.0.2.2", "mail.test"] {
+                let error = connect(&site, ca.clone(), other).await.unwrap_err();
+                assert!(matches!(error, NetError::Untrusted { .. }), "{error:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn a_pinned_key_is_trusted_under_any_name_and_no_other_key_is() {
         let site = site("whatever.test");
         assert!(

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::runtime::{Endpoint, Trust};
+use crate::config::runtime::{Endpoint, Proxy, Trust};
 use crate::proto::dialogue::Abilities;
 use crate::protocol::{Protocol, TlsMode};
 
@@ -31,6 +31,7 @@ pub(super) struct Server {
     port: u16,
     tls: TlsMode,
     trust: Trust,
+    proxy: Option<Arc<Proxy>>,
 }
 
 #[derive(Debug)]
@@ -131,6 +132,7 @@ impl Server {
             port: endpoint.port,
             tls: endpoint.tls,
             trust: endpoint.trust.clone(),
+            proxy: endpoint.proxy.clone(),
         }
     }
 }
@@ -147,6 +149,7 @@ mod tests {
 
     fn endpoint(host: &str) -> Endpoint {
         Endpoint {
+            proxy: None,
             host: host.into(),
             port: 993,
             tls: TlsMode::Implicit,

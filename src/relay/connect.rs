@@ -10,13 +10,15 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::abilities::KnownAbilities;
 use super::warm::Place;
+use super::way::Way;
 use crate::config::runtime::Endpoint;
-use crate::net::{ClientTlsConfigs, Dialler, NetError, Stream, handshake};
+use crate::net::{ClientTlsConfigs, Dialler, NetError, ProxyError, Stream, handshake};
 use crate::proto::dialogue::{
     Credential, Established, UpstreamAction, UpstreamInput, UpstreamSettings,
 };
 use crate::proto::refusal::{Cause, Refusal};
 use crate::protocol::{Protocol, TlsMode};
+use crate::secret::Secret;
 
 /// What is needed to reach upstreams; one for all sessions.
 #[derive(Clone, Debug, Default)]
@@ -42,18 +44,18 @@ impl Connector {
     pub(super) async fn connect(
         &self,
         protocol: Protocol,
-        endpoint: &Endpoint,
+        way: &Way<'_>,
         settings: UpstreamSettings,
         deadline: Instant,
     ) -> Result<Connected, Refusal> {
         let first = self
-            .attempt(protocol, endpoint, settings.clone(), deadline)
+            .attempt(protocol, way, settings.clone(), deadline)
             .await;
         match first {
             Err(failure) if failure.worth_another && Instant::now() + RETRY_DELAY < deadline => {
-                tracing::debug!(upstream = %endpoint.host, cause = %failure.refusal, "trying once more");
+                tracing::debug!(upstream = %way.endpoint.host, cause = %failure.refusal, "trying once more");
                 sleep(RETRY_DELAY).await;
-                self.attempt(protocol, endpoint, settings, deadline).await
+                self.attempt(protocol, way, settings, deadline).await
             }
             outcome => outcome,
         }
@@ -63,22 +65,22 @@ impl Connector {
     async fn attempt(
         &self,
         protocol: Protocol,
-        endpoint: &Endpoint,
+        way: &Way<'_>,
         settings: UpstreamSettings,
         deadline: Instant,
     ) -> Result<Connected, Failure> {
-        let mut phase = "connect";
-        let attempt = self.dialogue(protocol, endpoint, settings, &mut phase);
+        let mut phase = way.phase();
+        let attempt = self.dialogue(protocol, way, settings, &mut phase);
         let outcome = match timeout_at(deadline, attempt).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Failure::fatal(Refusal::new(
                 Cause::Unavailable,
                 phase,
-                format!("{} did not answer in time", endpoint.host),
+                format!("{} did not answer in time", way.awaited(phase)),
             ))),
         };
         if outcome.is_err() {
-            self.abilities.forget(protocol, endpoint);
+            self.abilities.forget(protocol, way.endpoint);
         }
         outcome
     }
@@ -86,11 +88,12 @@ impl Connector {
     async fn dialogue(
         &self,
         protocol: Protocol,
-        endpoint: &Endpoint,
+        way: &Way<'_>,
         settings: UpstreamSettings,
         phase: &mut &'static str,
     ) -> Result<Connected, Failure> {
-        let tcp = self.dialler.dial(&endpoint.host, endpoint.port).await?;
+        let endpoint = way.endpoint;
+        let tcp = way.dial(&self.dialler).await?;
         let mut stream = Stream::Plain(tcp);
         if endpoint.tls == TlsMode::Implicit {
             *phase = "tls";
@@ -191,11 +194,12 @@ impl Probe {
         }
     }
 
-    /// Connects, authenticates, and hangs up.
+    /// Connects, authenticates, and hangs up. `proxy_password` is that of the endpoint's proxy.
     pub async fn log_in(
         &self,
         protocol: Protocol,
         endpoint: &Endpoint,
+        proxy_password: Option<Secret>,
         credential: Credential,
     ) -> Result<(), Refusal> {
         let settings = UpstreamSettings {
@@ -205,9 +209,13 @@ impl Probe {
             passthrough: false,
         };
         let deadline = Instant::now() + self.budget;
+        let way = Way {
+            endpoint,
+            proxy_password,
+        };
         let mut connected = self
             .connector
-            .connect(protocol, endpoint, settings, deadline)
+            .connect(protocol, &way, settings, deadline)
             .await?;
         let _ = connected.stream.shutdown().await;
         Ok(())
@@ -259,6 +267,14 @@ impl Failure {
 impl From<NetError> for Failure {
     fn from(error: NetError) -> Self {
         let cause = match &error {
+            NetError::Proxy { source, .. } => match source {
+                // Our own configuration, whatever the proxy is like.
+                ProxyError::Unsayable => Cause::ServerBug,
+                ProxyError::Unreachable(error) if matches!(**error, NetError::Loop { .. }) => {
+                    Cause::ServerBug
+                }
+                _ => Cause::Unavailable,
+            },
             NetError::Untrusted { .. } => Cause::UntrustedUpstream,
             NetError::Loop { .. }
             | NetError::HostName { .. }
@@ -271,10 +287,13 @@ impl From<NetError> for Failure {
             | NetError::Connect { .. }
             | NetError::Handshake { .. } => Cause::Unavailable,
         };
-        let text = match std::error::Error::source(&error) {
-            Some(source) => format!("{error}: {source}"),
-            None => error.to_string(),
-        };
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(error) = source {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            source = error.source();
+        }
         Self::fatal(Refusal::quoting(
             cause,
             error.phase(),

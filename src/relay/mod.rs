@@ -7,6 +7,7 @@
 //! | `session.rs` | one session from accept to its one log line |
 //! | `offers.rs` | what a listener shows before login |
 //! | `login.rs` | drives the client-facing dialogue to a login |
+//! | `way.rs` | the way to an upstream, past a proxy if there is one |
 //! | `connect.rs` | dials the upstream and drives its dialogue to "authenticated" |
 //! | `abilities.rs` | what upstreams can do, as they last said |
 //! | `copy.rs` | the two directions after login, with the watch between them; how that ends, and what keeps an idle one alive |
@@ -30,6 +31,7 @@ mod service;
 mod session;
 mod submissions;
 mod warm;
+mod way;
 mod workers;
 
 pub use self::connect::Probe;

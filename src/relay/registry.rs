@@ -8,6 +8,7 @@ use std::time::Instant;
 use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
 
+use crate::address::counted_as;
 use crate::protocol::{Leg, Protocol};
 
 /// All sessions that are open now, and how many there have been.
@@ -75,7 +76,7 @@ impl Registry {
         max: usize,
         max_per_peer: usize,
     ) -> Option<Admitted> {
-        let ip = peer.ip().to_canonical();
+        let ip = counted_as(peer.ip());
         if self.open.len() >= max {
             return None;
         }
@@ -126,7 +127,7 @@ impl Registry {
 
     fn leave(&self, record: &SessionRecord) {
         self.open.remove(&record.conn);
-        let ip = record.peer.ip().to_canonical();
+        let ip = counted_as(record.peer.ip());
         if let dashmap::Entry::Occupied(mut count) = self.by_peer.entry(ip) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
@@ -164,8 +165,8 @@ impl SessionRecord {
         self.known().account = Some(account.to_owned());
     }
 
-    pub(super) fn set_upstream(&self, host: &str, port: u16) {
-        self.known().upstream = Some(format!("{host}:{port}"));
+    pub(super) fn set_upstream(&self, authority: String) {
+        self.known().upstream = Some(authority);
     }
 
     pub(super) fn set_phase(&self, phase: &'static str) {
@@ -212,5 +213,20 @@ mod tests {
         drop(first);
         assert!(admit("192.0.2.1:3").is_some());
         assert_eq!((registry.open(), registry.total()), (2, 4));
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_peer() {
+        let registry = Arc::new(Registry::default());
+        let admit = |address| registry.admit(Protocol::Imap, peer(address), 9, 1);
+        let first = admit("[2001:db8::1]:1").unwrap();
+        assert!(admit("[2001:db8::2]:1").is_none());
+        let _others = ["[2001:db8:0:1::1]:1", "[::ffff:192.0.2.1]:1"].map(|it| admit(it).unwrap());
+        assert!(
+            admit("192.0.2.1:1").is_none(),
+            "the same as a mapped address"
+        );
+        drop(first);
+        assert!(admit("[2001:db8::2]:1").is_some());
     }
 }

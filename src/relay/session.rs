@@ -17,6 +17,7 @@ use super::offers::ListenerOffer;
 use super::registry::SessionRecord;
 use super::submissions::{Submissions, terms};
 use super::warm::{self, Left, Place, Warm};
+use super::way::Way;
 use crate::auth::{Authenticator, Granted};
 use crate::config::Found;
 use crate::config::runtime::{Config, Endpoint, Listener, ListenerTls};
@@ -337,7 +338,7 @@ impl Session {
             let text = format!("{protocol} is not switched on for this account");
             return Err(Refusal::new(Cause::ProtocolOff, "routing", text));
         };
-        self.record.set_upstream(&endpoint.host, endpoint.port);
+        self.record.set_upstream(endpoint.authority());
         let place = self.place(granted, endpoint);
         if let Some(place) = &place
             && let Some(mut warm) = self.shared.warm.take(place).await
@@ -356,16 +357,15 @@ impl Session {
             passthrough: granted.passthrough,
         };
         let connector = &self.shared.connector;
-        let mut connected = connector
-            .connect(protocol, endpoint, settings, deadline)
-            .await;
         let authenticator = &self.shared.authenticator;
+        let way = Way::to(endpoint, authenticator, deadline).await?;
+        let mut connected = connector.connect(protocol, &way, settings, deadline).await;
         match &connected {
             Ok(_) => authenticator.accepted(&granted.receipt),
             Err(refusal) if is_about_the_credential(refusal.cause) => {
                 authenticator.rejected(&granted.receipt);
             }
-            Err(_) => {}
+            Err(refusal) => way.learn(refusal, authenticator),
         }
         if let Ok(connected) = &mut connected {
             connected.place = place;

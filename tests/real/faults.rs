@@ -261,7 +261,14 @@ const HEALTHY: &str = "healthy@example.org";
 /// some upstreams use up the whole login budget.
 fn assert_temporary(account: &Account) {
     let proxy = &proxy_with(account);
-    let user = account.address.as_str();
+    refused_everywhere(proxy, &account.address);
+    Imap::connect(proxy.imap)
+        .try_login(HEALTHY, proxy.password(HEALTHY))
+        .ok();
+}
+
+/// All three protocols say to `user` that it is temporary.
+pub(crate) fn refused_everywhere(proxy: &Proxy, user: &str) {
     let password = proxy.password(user);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -284,9 +291,6 @@ fn assert_temporary(account: &Account) {
             assert!(refused.text().starts_with("454 4.7.0"), "{refused:?}");
         });
     });
-    Imap::connect(proxy.imap)
-        .try_login(HEALTHY, proxy.password(HEALTHY))
-        .ok();
 }
 
 /// Refused like any trouble upstream; and the script behind the handshake never reads a byte.

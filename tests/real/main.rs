@@ -43,6 +43,7 @@ mod imaptest;
 mod oauth;
 mod pop3;
 mod programs;
+mod reach;
 mod service;
 mod smtp;
 mod warm;

@@ -41,6 +41,7 @@ fn log_in(
     mechanism: &str,
 ) -> Result<(), Refusal> {
     let endpoint = Endpoint {
+        proxy: None,
         host: "localhost".to_owned(),
         port: server.port(),
         tls,
@@ -56,7 +57,7 @@ fn log_in(
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let probe = Probe::new("client.example.org".to_owned(), PATIENCE);
-    runtime.block_on(probe.log_in(protocol, &endpoint, credential))
+    runtime.block_on(probe.log_in(protocol, &endpoint, None, credential))
 }
 
 #[test]

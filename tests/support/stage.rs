@@ -247,6 +247,7 @@ fn account(house: &House, transcript: &Transcript, port: u16) -> Account {
         }
     };
     let endpoint = Endpoint {
+        proxy: None,
         host: HOST.to_owned(),
         port,
         tls: upstream_tls,

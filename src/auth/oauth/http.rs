@@ -1,4 +1,4 @@
-//! HTTP towards issuers: 10 s deadlines, no redirects, connections kept, the proxy of the environment, bounded answers.
+//! HTTP towards issuers: 10 s deadlines, no redirects, connections kept, the proxy of the environment (HTTP or SOCKS), bounded answers.
 //!
 //! HTTPS only, but for loopback addresses: there is nobody between (RFC 8252 section 8.3), no proxy either.
 

@@ -196,6 +196,7 @@ fn config(
 
 fn account(provider: &Provider, files: &Files, address: &str, auth: AccountAuth) -> Account {
     let endpoint = |protocol| Endpoint {
+        proxy: None,
         host: Provider::HOST.to_owned(),
         port: provider.port(protocol),
         tls: TlsMode::Implicit,

@@ -17,6 +17,7 @@ use super::super::runtime::{Endpoint, Trust};
 use super::Check;
 use super::files::Holds;
 use super::provider::{Preset, is_host, said, table};
+use super::proxy::Chosen;
 use crate::protocol::{Protocol, TlsMode};
 
 /// What is said about one protocol of one account.
@@ -26,6 +27,7 @@ struct Asked<'a> {
     entry: &'a AccountEntry,
     names: &'a Names<'a>,
     preset: &'a Preset<'a>,
+    proxy: &'a Chosen,
     own: Option<&'a EndpointTable>,
     shared: Option<&'a EndpointTable>,
 }
@@ -67,6 +69,7 @@ pub(super) fn servers(
     preset: &Preset<'_>,
     check: &mut Check<'_>,
 ) -> Servers {
+    let proxy = &Chosen::of(entry, at, check);
     let mut endpoints = HashMap::new();
     let mut owners = Vec::new();
     let mut failed = false;
@@ -80,6 +83,7 @@ pub(super) fn servers(
             entry,
             names,
             preset,
+            proxy,
             own: table(said(entry, protocol)),
             shared: table(said(check.defaults, protocol)),
         };
@@ -258,8 +262,10 @@ impl Asked<'_> {
             check.report.add(&self.at, fault);
             return None;
         }
+        let host = address.host.to_lowercase();
         Some(Endpoint {
-            host: address.host.to_lowercase(),
+            proxy: self.proxy.to(&host, check),
+            host,
             port: address.port,
             tls: address.tls,
             trust,

@@ -251,7 +251,7 @@ fn networks(entry: &ListenerEntry, at: &KeyPath, check: &mut Check<'_>) -> Optio
     for (index, text) in entry.networks.iter().flatten().enumerate() {
         let host = || text.parse::<IpAddr>().map(IpNet::from).ok();
         match text.parse::<IpNet>().ok().or_else(host) {
-            Some(network) => networks.push(network),
+            Some(network) => networks.push(canonical(network)),
             None => {
                 check
                     .report
@@ -263,6 +263,20 @@ fn networks(entry: &ListenerEntry, at: &KeyPath, check: &mut Check<'_>) -> Optio
     good.then_some(networks)
 }
 
+/// Peers that arrive at an IPv6 socket with a mapped IPv4 address are held against networks of IPv4, so a mapped network
+/// is one, too.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else {
+        return network;
+    };
+    let rest = mapped.prefix_len().checked_sub(MAPPED_PREFIX);
+    let v4 = mapped.network().to_ipv4_mapped().zip(rest);
+    match v4.and_then(|(address, length)| Ipv4Net::new(address, length).ok()) {
+        Some(network) => IpNet::V4(network),
+        None => network,
+    }
+}
+
 /// Passwords and mail cross a network unencrypted only where the configuration says so, and says which network.
 fn consent(entry: &ListenerEntry, at: &KeyPath, exposed: bool, check: &mut Check<'_>) -> bool {
     let tls = entry.tls.unwrap_or_default();
@@ -270,7 +284,10 @@ fn consent(entry: &ListenerEntry, at: &KeyPath, exposed: bool, check: &mut Check
     // Who does not log in may be let in without the TLS that is on offer; who does is not.
     let without = said && tls == ClientTlsWord::Starttls && is_asked_for(entry);
     let plain = tls == ClientTlsWord::Off || without;
-    let everyone = |text: &String| text.ends_with("/0");
+    let everyone = |text: &String| {
+        let network = text.parse::<IpNet>();
+        network.is_ok_and(|network| canonical(network).prefix_len() == 0)
+    };
     let named = entry.networks.iter().flatten().count() > 0;
     let (key, fault) = if said && !(plain && exposed) {
         ("allow_plain_from_network", Fault::ConsentWithoutNeed)
@@ -360,5 +377,28 @@ const DEFAULT_PORTS: [(Protocol, u16); 3] = [
     (Protocol::Smtp, 1025),
 ];
 
+/// RFC 4291 section 2.5.5.2.
+const MAPPED_PREFIX: u8 = 96;
+
 /// The system chooses.
 const ANY_PORT: u16 = 0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapped_network_is_one_of_ipv4() {
+        for (written, meant) in [
+            ("::ffff:192.168.1.0/120", "192.168.1.0/24"),
+            ("::ffff:192.168.1.2/128", "192.168.1.2/32"),
+            ("::ffff:0.0.0.0/96", "0.0.0.0/0"),
+            ("fd00::/8", "fd00::/8"),
+            ("::/0", "::/0"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+        ] {
+            let [written, meant] = [written, meant].map(|text| text.parse::<IpNet>().unwrap());
+            assert_eq!(canonical(written), meant);
+        }
+    }
+}

@@ -9,6 +9,7 @@ mod oauth;
 mod ports;
 mod profile;
 mod provider;
+mod proxy;
 mod secret;
 mod settings;
 
@@ -23,6 +24,8 @@ pub(super) use self::oauth::issuers;
 pub use self::ports::PortProbe;
 pub(super) use self::ports::{Written, callback_port, ports};
 pub(super) use self::profile::profiles;
+pub(super) use self::provider::is_host;
+pub(super) use self::proxy::OfEnvironment;
 pub(super) use self::settings::{certificates, host, limits, log, sign_in, store, warm};
 use super::fault::Fault;
 use super::file::{AccountEntry, IssuerEntry};
@@ -43,6 +46,8 @@ pub(super) struct Check<'a> {
     pub(super) issuers: &'a BTreeMap<String, IssuerEntry>,
     /// The profiles by name.
     pub(super) profiles: HashMap<String, Arc<Profile>>,
+    /// What the environment says about proxies.
+    pub(super) proxy: OfEnvironment,
     /// The port that sign-ins come back to.
     pub(super) sign_in_port: u16,
     /// Relative paths start here: the folder of the configuration file.

@@ -179,7 +179,7 @@ pub(super) fn table(entry: Option<&ProtocolEntry>) -> Option<&EndpointTable> {
 }
 
 /// A host name or an address, as far as its characters go.
-pub(super) fn is_host(text: &str) -> bool {
+pub(in super::super) fn is_host(text: &str) -> bool {
     let odd = |c: char| c.is_whitespace() || c.is_control() || "/@{}".contains(c);
     let scheme_or_port = text.contains(':') && text.parse::<std::net::Ipv6Addr>().is_err();
     !text.is_empty() && !text.contains(odd) && !scheme_or_port && has_labels(text)

@@ -13,6 +13,7 @@ const SETTINGS: WarmSettings = WarmSettings {
 
 fn endpoint() -> Endpoint {
     Endpoint {
+        proxy: None,
         host: "mail.test".into(),
         port: 993,
         tls: TlsMode::Implicit,
