@@ -26,7 +26,7 @@
 //! | [`web`] | what a person looks at: where sign-ins end, and what `status` and `sign-in` ask a running service |
 //! | [`cli`] | what a person types; the only code that prints |
 //!
-//! [`protocol`] and [`secret`] are leaves that every folder may use, [`disk`] one for those that keep something on the disk. Imports run one way: `proto` and `config` know
+//! [`protocol`], [`peer`] and [`secret`] are leaves that every folder may use, [`disk`] one for those that keep something on the disk. Imports run one way: `proto` and `config` know
 //! nobody but those leaves; `net`, `auth` and `store` use them and each other only through their front doors; `relay`
 //! and `bridge` stand on these; `web` and `cli` stand on top. `tests/boundaries.rs` holds this.
 //!
@@ -126,6 +126,7 @@ pub mod cli;
 pub mod config;
 pub mod disk;
 pub mod net;
+pub mod peer;
 pub mod profile;
 pub mod proto;
 pub mod protocol;

@@ -22,6 +22,7 @@ struct Room {
 const HOUSE: &[Room] = &[
     room("secret", &[]),
     room("protocol", &[]),
+    room("peer", &[]),
     room("profile", &[&["protocol"]]),
     room("disk", &[&["secret"]]),
     room("proto", &[LEAVES]),
@@ -37,7 +38,7 @@ const HOUSE: &[Room] = &[
     room("cli", &[LEAVES, DISK, MEANING, GROUND, SESSIONS, &["web"]]),
 ];
 
-const LEAVES: &[&str] = &["secret", "protocol", "profile"];
+const LEAVES: &[&str] = &["secret", "protocol", "peer", "profile"];
 /// How secrets lie on the disk.
 const DISK: &[&str] = &["disk"];
 const MEANING: &[&str] = &["proto", "config"];

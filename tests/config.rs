@@ -9,13 +9,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mailsluice::config::providers::{self, AuthMethod, Provider, ServerTls, UserForm};
 use mailsluice::config::runtime::{
-    AccountAuth, Config, KeySource, ListenerTls, Pin, SecretSource, Trust,
+    AccountAuth, Config, KeySource, ListenAddress, ListenerTls, Pin, SecretSource, Trust,
 };
 use mailsluice::config::{Flag, Found, LoadRequest, Loaded, Problem, Problems, load};
 use mailsluice::protocol::{Protocol, TlsMode};
@@ -587,7 +586,7 @@ fn ports_that_cannot_be_had_are_told_with_the_rest() {
     let expected = fs::read_to_string(path.with_extension("probed")).unwrap();
     assert_eq!(problems.to_string(), expected.trim_end());
     let ports = problems.iter().filter_map(Problem::port_trouble).count();
-    assert_eq!((ports, problems.iter().count()), (4, 5));
+    assert_eq!((ports, problems.iter().count()), (8, 9));
 }
 
 #[test]
@@ -611,7 +610,21 @@ fn a_port_taken_at_the_last_moment_is_told_in_the_same_words() {
 }
 
 /// A machine on which some ports cannot be had.
-fn refusing(address: SocketAddr) -> Result<(), ErrorKind> {
+fn refusing(address: &ListenAddress) -> Result<(), ErrorKind> {
+    let address = match address {
+        ListenAddress::Tcp(address) => *address,
+        ListenAddress::Systemd(_) => return Ok(()),
+        ListenAddress::Unix(path) if path.starts_with("/nowhere") => {
+            return Err(ErrorKind::NotFound);
+        }
+        ListenAddress::Unix(path) if path.starts_with("/precious") => {
+            return Err(ErrorKind::AlreadyExists);
+        }
+        ListenAddress::Unix(path) if path.starts_with("/closed") => {
+            return Err(ErrorKind::PermissionDenied);
+        }
+        ListenAddress::Unix(_) => return Err(ErrorKind::AddrInUse),
+    };
     match address.port() {
         0..1024 => Err(ErrorKind::PermissionDenied),
         1143 => Err(ErrorKind::AddrInUse),

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use crate::config::runtime::{Account, AccountAuth, Config, Listener, ListenerTls, Pin};
+use crate::config::runtime::{
+    Account, AccountAuth, Config, ListenAddress, Listener, ListenerTls, Pin,
+};
 use crate::protocol::Protocol;
 use crate::secret::Secret;
 use crate::web::GrantView;
@@ -21,7 +23,7 @@ fn serving<'a>(config: &'a Config, account: &'a Account) -> impl Iterator<Item =
                 .listeners
                 .iter()
                 .filter(|l| l.protocol == protocol && serves(l, account))
-                .min_by_key(|l| (!l.address.ip().is_loopback(), l.address.is_ipv6()))
+                .min_by_key(|l| rank(&l.address))
         })
 }
 
@@ -54,10 +56,9 @@ pub(crate) fn write(
     for listener in serving(config, account) {
         writeln!(
             out,
-            "  {:9}  server {}, port {}, security {}",
+            "  {:9}  {}, security {}",
             listener.protocol.name().to_uppercase(),
-            host(listener.address),
-            listener.address.port(),
+            place(&listener.address),
             security(&listener.tls)
         )?;
     }
@@ -91,12 +92,18 @@ pub(crate) fn write(
 pub(crate) fn document(config: &Config, account: &Account, grant: Option<&GrantView>) -> Value {
     let listeners: Vec<_> = serving(config, account)
         .map(|listener| {
-            json!({
+            let mut document = json!({
                 "protocol": listener.protocol.name(),
-                "host": host(listener.address),
-                "port": listener.address.port(),
                 "security": security(&listener.tls),
-            })
+            });
+            match listener.address.tcp() {
+                Some(address) => {
+                    document["host"] = json!(host(address));
+                    document["port"] = json!(address.port());
+                }
+                None => document["socket"] = json!(listener.address.to_string()),
+            }
+            document
         })
         .collect();
     json!({
@@ -107,6 +114,28 @@ pub(crate) fn document(config: &Config, account: &Account, grant: Option<&GrantV
         "grant": grant,
         "listeners": listeners,
     })
+}
+
+/// What programs know best comes first; a Unix socket last.
+fn rank(address: &ListenAddress) -> (bool, bool, bool) {
+    match address {
+        ListenAddress::Tcp(address) => (false, !address.ip().is_loopback(), address.is_ipv6()),
+        ListenAddress::Systemd(_) => (true, false, false),
+        ListenAddress::Unix(_) => (true, true, false),
+    }
+}
+
+/// What to type as the server.
+fn place(address: &ListenAddress) -> String {
+    match address {
+        ListenAddress::Tcp(address) => {
+            format!("server {}, port {}", host(*address), address.port())
+        }
+        ListenAddress::Unix(path) => format!("Unix socket {}", path.display()),
+        ListenAddress::Systemd(name) => {
+            format!("where the systemd socket named {name} listens")
+        }
+    }
 }
 
 /// An address a person can type: an unspecified one stands for all of this machine's.

@@ -8,7 +8,7 @@
 //! | `read.rs` | layers → file types, reporting every error and not only the first |
 //! | `check/` | file types → runtime types; everything that can be wrong without opening a port |
 //! | `fault.rs`, `problem.rs` | what is wrong, where, and what to write instead |
-//! | `runtime.rs`, `accounts.rs` | the checked configuration; login name → account |
+//! | `runtime.rs`, `reach.rs`, `accounts.rs` | the checked configuration; where listeners stand; login name → account |
 //! | `providers/` | the mail providers we know |
 //! | `issuers.rs`, `oauth.rs` | the OAuth issuers we know; the checked grants |
 //! | `edit.rs` | `account add` and `remove` in the user's file, comments kept |
@@ -29,6 +29,7 @@ pub mod oauth;
 mod paths;
 pub mod problem;
 pub mod providers;
+mod reach;
 mod read;
 pub mod runtime;
 mod source;
@@ -122,7 +123,7 @@ impl Loaded {
         let same = |l: &Listener| l.address == listener.address && l.protocol == listener.protocol;
         let index = self.config.listeners.iter().position(same)?;
         let written = self.listeners_written.get(index)?;
-        Some(written.cannot_listen(vec![listener.address], trouble))
+        Some(written.cannot_listen(vec![listener.address.clone()], trouble))
     }
 }
 

@@ -91,7 +91,7 @@ impl Connector {
         phase: &mut &'static str,
     ) -> Result<Connected, Failure> {
         let tcp = self.dialler.dial(&endpoint.host, endpoint.port).await?;
-        let mut stream = Stream::Plain(tcp);
+        let mut stream = Stream::Plain(tcp.into());
         if endpoint.tls == TlsMode::Implicit {
             *phase = "tls";
             self.encrypt(&mut stream, endpoint).await?;
@@ -263,6 +263,10 @@ impl From<NetError> for Failure {
             NetError::Loop { .. }
             | NetError::HostName { .. }
             | NetError::Bind { .. }
+            | NetError::Activation
+            | NetError::NotGiven { .. }
+            | NetError::Unfit { .. }
+            | NetError::Inherit { .. }
             | NetError::CertificateFile { .. }
             | NetError::Certificate(_)
             | NetError::TlsSetup(_) => Cause::ServerBug,

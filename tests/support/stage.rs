@@ -12,7 +12,7 @@ use mailsluice::auth::oauth::Tokens;
 use mailsluice::auth::{Authenticator, add_chosen};
 use mailsluice::config::runtime::{
     Account, AccountAuth, Accounts, CertificateFiles, CertificateSettings, CertificateSource,
-    Config, Endpoint, KeySource, Limits, Listener, ListenerTls, LogSettings, SecretSource,
+    Config, Door, Endpoint, KeySource, Limits, Listener, ListenerTls, LogSettings, SecretSource,
     SignInSettings, StoreSettings, Trust, WarmSettings,
 };
 use mailsluice::net::{Acceptor, acceptor};
@@ -119,7 +119,8 @@ impl House {
         Config {
             listeners: vec![Listener {
                 protocol: settings.protocol,
-                address: SocketAddr::from((ip, 0)),
+                address: SocketAddr::from((ip, 0)).into(),
+                door: Door::default(),
                 tls: match settings.client_tls {
                     ClientTls::Off => ListenerTls::Off,
                     ClientTls::Offered => {

@@ -8,6 +8,7 @@ mod oauth;
 mod ports;
 mod profile;
 mod provider;
+mod reach;
 mod secret;
 mod settings;
 
