@@ -40,6 +40,7 @@ mod imap;
 mod oauth;
 mod pop3;
 mod programs;
+mod reach;
 mod service;
 mod smtp;
 mod warm;
