@@ -590,6 +590,43 @@ fn ports_that_cannot_be_had_are_told_with_the_rest() {
 }
 
 #[test]
+fn a_listener_lets_in_whom_its_keys_name() {
+    let text = "[[listener]]\nprotocol = \"imap\"\nport = 2143\nproxy_protocol = [\"10.0.0.0/8\", \"fd00::1\"]\n\
+                [[listener]]\nprotocol = \"pop3\"\naddress = \"systemd:pop3\"\n\
+                [[listener]]\nprotocol = \"smtp\"\naddress = [\"unix:smtp.sock\", \"unix:/run/smtp.sock\"]\n\
+                allow_uids = [1000, \"root\"]\nmode = \"0660\"\n";
+    let loaded = load_text(text).unwrap();
+    let [v4, v6, pop3, relative, absolute] = loaded.config.listeners.as_slice() else {
+        panic!("five listeners: {:?}", loaded.config.listeners);
+    };
+    for balanced in [v4, v6] {
+        assert_eq!(balanced.door.balancers.len(), 2);
+        assert_eq!(
+            balanced.networks.len(),
+            2,
+            "whom it connects for may be anywhere"
+        );
+    }
+    assert!(pop3.networks.is_empty(), "this machine alone");
+    assert_eq!(pop3.address, ListenAddress::Systemd("pop3".to_owned()));
+    let folder = loaded.path.parent().unwrap();
+    assert_eq!(
+        relative.address,
+        ListenAddress::Unix(folder.join("smtp.sock"))
+    );
+    assert_eq!(
+        absolute.address,
+        ListenAddress::Unix("/run/smtp.sock".into())
+    );
+    for unix in [relative, absolute] {
+        assert_eq!(
+            (unix.door.users.as_deref(), unix.door.mode),
+            (Some(&[1000, 0][..]), 0o660)
+        );
+    }
+}
+
+#[test]
 fn default_ports_in_use_are_one_problem_that_says_what_to_write() {
     let mut request = request_for_text("");
     request.port_probe = Some(refusing);

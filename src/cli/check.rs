@@ -14,7 +14,7 @@ use crate::auth::Authenticator;
 use crate::auth::oauth::Tokens;
 use crate::config::Loaded;
 use crate::config::problem::Problems;
-use crate::config::runtime::{Account, Config};
+use crate::config::runtime::{Account, Config, ListenAddress};
 use crate::protocol::Protocol;
 use crate::relay::Probe;
 
@@ -54,6 +54,15 @@ pub(crate) fn check(context: &Context, arguments: &CheckArguments) -> Result<Exi
     } else {
         let sound = certificates.iter().filter(|it| it.fault().is_none());
         sound.into_iter().try_for_each(|it| writeln!(out, "{it}"))?;
+        for listener in &loaded.config.listeners {
+            if let ListenAddress::Systemd(_) = listener.address {
+                let (protocol, address) = (listener.protocol, &listener.address);
+                writeln!(
+                    out,
+                    "{protocol} {address}: opened by systemd, when it starts the service"
+                )?;
+            }
+        }
         if failed == 0 && faults.is_empty() {
             writeln!(out, "{}", summary(&loaded))?;
         }

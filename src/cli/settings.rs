@@ -92,18 +92,20 @@ pub(crate) fn write(
 pub(crate) fn document(config: &Config, account: &Account, grant: Option<&GrantView>) -> Value {
     let listeners: Vec<_> = serving(config, account)
         .map(|listener| {
-            let mut document = json!({
-                "protocol": listener.protocol.name(),
-                "security": security(&listener.tls),
-            });
+            let (protocol, security) = (listener.protocol.name(), security(&listener.tls));
             match listener.address.tcp() {
-                Some(address) => {
-                    document["host"] = json!(host(address));
-                    document["port"] = json!(address.port());
-                }
-                None => document["socket"] = json!(listener.address.to_string()),
+                Some(address) => json!({
+                    "protocol": protocol,
+                    "host": host(address),
+                    "port": address.port(),
+                    "security": security,
+                }),
+                None => json!({
+                    "protocol": protocol,
+                    "socket": listener.address.to_string(),
+                    "security": security,
+                }),
             }
-            document
         })
         .collect();
     json!({

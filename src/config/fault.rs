@@ -359,6 +359,7 @@ pub(super) enum Fault {
         "certificate and key go together: write both, two PEM files, or neither for a certificate that mailsluice makes"
     )]
     HalfACertificate,
+    #[cfg(unix)]
     #[error("the system has no room for this path: choose a shorter one, of some 100 octets")]
     SocketPathTooLong,
     #[cfg(not(unix))]

@@ -89,3 +89,50 @@ pub(super) const SYSTEMD: &str = "systemd:";
 
 /// For this user alone, as all that is ours; who wants others says so.
 const MODE: u32 = 0o600;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::runtime::{CertificateSource, Listener, ListenerTls};
+    use super::*;
+    use crate::peer::Peer;
+    use crate::protocol::Protocol;
+
+    /// Behind STARTTLS at `address`.
+    fn takes_plain_login(address: ListenAddress, peer: Peer) -> bool {
+        let listener = Listener {
+            protocol: Protocol::Imap,
+            address,
+            tls: ListenerTls::StartTls(CertificateSource::Generated),
+            networks: Vec::new(),
+            door: Door::default(),
+            pin: None,
+            profile: Arc::default(),
+        };
+        listener.takes_plain_login(peer)
+    }
+
+    #[test]
+    fn a_login_may_be_plain_only_where_it_leaves_this_machine_nowhere() {
+        let tcp = |text: &str| ListenAddress::Tcp(text.parse().unwrap());
+        let peer = |text: &str| Peer::from(text.parse::<SocketAddr>().unwrap());
+        let (here, away) = (peer("127.0.0.1:9"), peer("192.0.2.7:9"));
+        let systemd = ListenAddress::Systemd("imap".to_owned());
+        let unix = ListenAddress::Unix("/run/imap.sock".into());
+        for (address, peer, may) in [
+            (tcp("127.0.0.1:143"), here, true),
+            // By a load balancer on this machine.
+            (tcp("127.0.0.1:143"), away, false),
+            (tcp("0.0.0.0:143"), here, false),
+            (tcp("0.0.0.0:143"), away, false),
+            (unix, Peer::User(1000), true),
+            (systemd.clone(), Peer::User(1000), true),
+            (systemd.clone(), here, true),
+            (systemd, away, false),
+        ] {
+            let at = address.to_string();
+            assert_eq!(takes_plain_login(address, peer), may, "{peer} at {at}");
+        }
+    }
+}

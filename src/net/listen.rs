@@ -41,6 +41,8 @@ pub fn bind(
     door: &Door,
     inherited: &Inherited,
 ) -> Result<Vec<Bound>, NetError> {
+    #[cfg(not(unix))]
+    let _ = door;
     let bound = match address {
         ListenAddress::Tcp(tcp) => open(*tcp),
         #[cfg(unix)]
@@ -59,6 +61,8 @@ pub fn bind(
 
 /// Makes what is open already fit `door`, where the configuration was read again.
 pub fn adjust(address: &ListenAddress, door: &Door) -> Result<(), NetError> {
+    #[cfg(not(unix))]
+    let _ = door;
     match address {
         #[cfg(unix)]
         ListenAddress::Unix(path) => {

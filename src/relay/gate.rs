@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::registry::Registry;
 use super::session::{ListenerState, Session, Shared};
 use super::workers::Workers;
-use crate::config::runtime::Config;
+use crate::config::runtime::{Config, Door};
 use crate::net::{Socket, announced, owner};
 use crate::peer::{Peer, Who};
 
@@ -61,7 +61,7 @@ impl Gate {
 
     async fn ask(&self, listener: Arc<ListenerState>, mut socket: Socket, peer: Peer) {
         let asked = match listener.user_may_enter(&socket, peer) {
-            Ok(()) => client(&listener, &mut socket, peer).await,
+            Ok(()) => client(&listener.listener.door, &mut socket, peer).await,
             Err(cause) => Err(cause),
         };
         match asked {
@@ -152,8 +152,8 @@ impl ListenerState {
 }
 
 /// Who is served: `peer`, or whom it connects for.
-async fn client(listener: &ListenerState, socket: &mut Socket, peer: Peer) -> Result<Peer, String> {
-    if listener.listener.door.balancers.is_empty() {
+async fn client(door: &Door, socket: &mut Socket, peer: Peer) -> Result<Peer, String> {
+    if door.balancers.is_empty() {
         return Ok(peer);
     }
     match timeout(HEADER_TIME, announced(socket)).await {
@@ -170,3 +170,26 @@ fn close(listener: &ListenerState, peer: Peer, cause: &str) {
 
 /// A balancer sends the header with the connection; this leaves room for one packet to be lost (section 2 of the protocol).
 const HEADER_TIME: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Time goes on by itself where nothing else does.
+    #[tokio::test(start_paused = true)]
+    async fn a_balancer_that_says_nothing_is_not_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connect = TcpStream::connect(listener.local_addr().unwrap());
+        let (balancer, accepted) = tokio::join!(connect, listener.accept());
+        let (socket, peer) = accepted.unwrap();
+        let door = Door {
+            balancers: vec!["127.0.0.1/32".parse().unwrap()],
+            ..Door::default()
+        };
+        let told = client(&door, &mut socket.into(), peer.into()).await;
+        assert_eq!(told, Err("the PROXY header took too long".to_owned()));
+        drop(balancer);
+    }
+}
