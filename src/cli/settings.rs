@@ -159,3 +159,30 @@ fn security(tls: &ListenerTls) -> &'static str {
 
 /// What the address of a catch-all entry begins with.
 const CATCH_ALL: char = '*';
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_comes_before_what_few_programs_know() {
+        let mut addresses = [
+            ListenAddress::Unix("/run/imap.sock".into()),
+            ListenAddress::Systemd("imap".to_owned()),
+            ListenAddress::Tcp("0.0.0.0:143".parse().unwrap()),
+            ListenAddress::Tcp("[::1]:143".parse().unwrap()),
+            ListenAddress::Tcp("127.0.0.1:143".parse().unwrap()),
+        ];
+        addresses.sort_by_key(rank);
+        assert_eq!(
+            addresses.map(|address| place(&address)),
+            [
+                "server 127.0.0.1, port 143",
+                "server ::1, port 143",
+                "server this machine's name or address, port 143",
+                "where the systemd socket named imap listens",
+                "Unix socket /run/imap.sock",
+            ]
+        );
+    }
+}

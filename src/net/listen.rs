@@ -60,17 +60,12 @@ pub fn bind(
 }
 
 /// Makes what is open already fit `door`, where the configuration was read again.
-pub fn adjust(address: &ListenAddress, door: &Door) -> Result<(), NetError> {
+pub fn adjust(address: &ListenAddress, door: &Door) -> io::Result<()> {
     #[cfg(not(unix))]
     let _ = door;
     match address {
         #[cfg(unix)]
-        ListenAddress::Unix(path) => {
-            unix_socket::permit(path, door.mode).map_err(|source| NetError::Bind {
-                address: address.clone(),
-                source,
-            })
-        }
+        ListenAddress::Unix(path) => unix_socket::permit(path, door.mode),
         _ => Ok(()),
     }
 }

@@ -102,6 +102,26 @@ mod tests {
         }
     }
 
+    /// As one of systemd's may be.
+    #[tokio::test]
+    async fn a_socket_of_both_families_tells_it_as_well() {
+        use socket2::{Domain, Type};
+
+        let both = socket2::Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
+        both.set_only_v6(false).unwrap();
+        both.set_nonblocking(true).unwrap();
+        let any: SocketAddr = "[::]:0".parse().unwrap();
+        both.bind(&any.into()).unwrap();
+        both.listen(1).unwrap();
+        let listener = TcpListener::from_std(both.into()).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let connect = TcpStream::connect(("127.0.0.1", port));
+        let (_client, accepted) = tokio::join!(connect, listener.accept());
+        let served = Socket::from(accepted.unwrap().0);
+        let me = rustix::process::getuid().as_raw();
+        assert_eq!(owner(&served).unwrap(), Some(me));
+    }
+
     #[test]
     fn a_connection_that_is_not_there_has_no_owner() {
         let [local, remote] = ["192.0.2.1:9", "192.0.2.2:9"].map(|a| a.parse().unwrap());

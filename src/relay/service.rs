@@ -226,6 +226,9 @@ impl Service {
         self.listening.retain(|address, _| wanted(address));
         for (address, state) in updated {
             if let Some(listening) = self.listening.get(&address) {
+                if let Err(error) = adjust(&address, &state.listener.door) {
+                    tracing::warn!(%address, cause = %error, "its mode stays as it was");
+                }
                 listening.state.store(state);
             }
         }
@@ -306,7 +309,6 @@ impl Service {
             offer: ListenerOffer::new(listener, config),
         });
         let bound = if is_open {
-            adjust(&listener.address, &listener.door)?;
             None
         } else {
             let (address, door) = (&listener.address, &listener.door);

@@ -310,6 +310,16 @@ fn a_unix_socket_outlives_no_service_and_no_kill_stands_in_the_way() {
         "{said}"
     );
     scene.fetches(0, "imap://localhost", &unix);
+    // Another mode counts from SIGHUP on.
+    let config = fs::read_to_string(scene.proxy.config()).expect("configuration");
+    let at = format!("address = \"unix:{}\"\n", path.display());
+    let open = config.replace(&at, &format!("{at}mode = \"0666\"\n"));
+    assert_ne!(config, open);
+    fs::write(scene.proxy.config(), &open).expect("configuration");
+    scene.proxy.signal(Signal::HUP);
+    let mode = || fs::metadata(&path).expect("a socket").permissions().mode() & 0o777;
+    assert!(until(|| mode() == 0o666), "{:o}", mode());
+    scene.fetches(STRANGER, "imap://localhost", &unix);
     scene.proxy.signal(Signal::TERM);
     scene.proxy.wait();
     assert!(!path.exists());
