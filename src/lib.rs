@@ -7,10 +7,10 @@
 //! # Words
 //!
 //! *Client*: the mail program that connects to us. *Upstream*: the provider's server that we connect to. *Leg*: one of the
-//! two connections. *Account*: one mailbox. *Credential*: what the upstream takes, an app password or a token. *Grant*:
-//! what a person granted once by a *sign-in*; accounts may share one. *Local password*: what the client sends us, made by
-//! us. *Session*: one client connection from accept to close. *Relay*: the same protocol on both legs; *bridge*:
-//! different ones.
+//! two connections. *Account*: one mailbox. *Profile*: how a kind of client is served. *Credential*: what the upstream
+//! takes, an app password or a token. *Grant*: what a person granted once by a *sign-in*; accounts may share one. *Local
+//! password*: what the client sends us, made by us. *Session*: one client connection from accept to close. *Relay*: the
+//! same protocol on both legs; *bridge*: different ones.
 //!
 //! # Folders
 //!
@@ -34,7 +34,7 @@
 //!
 //! 1. [`net`] accepts and `relay::gate` spawns on the thread that has the fewest sessions; the accept loop does nothing
 //!    else. Where a listener asks whose program connects, or for whom, a task of its own asks before.
-//! 2. A [`proto::dialogue::Login`] greets the client and speaks for itself until it has a login attempt. Everything
+//! 2. A [`proto::dialogue::Login`] greets the client, by the listener's [`profile`], and speaks for itself until it has a login attempt. Everything
 //!    before authentication is synthesised, never filtered from an upstream: the upstream is not known yet, which is
 //!    what lets one port serve every account and every provider.
 //! 3. [`auth`] checks the local password and finds account and credential; a token is fresh already, as a rule, since
@@ -87,8 +87,20 @@
 //!   so that no wrong password is tried twice.
 //! - **The upstream is not dialled before a login**: a client on the same machine logs in within a millisecond of being
 //!   accepted, so that little would be gained, and every probe of a port would become a connection at a provider.
-//! - **The list before login stays ours** though upstreams' lists are known by then: one port serves accounts of many
-//!   providers, and what is promised there must hold for all of them.
+//! - **Before a login only that is promised which every upstream behind the listener named to everybody** so far, and
+//!   only what is used after it (IDLE, UIDPLUS, DSN): some clients ask then and never again, so the list may say too little
+//!   and never too much. It is computed when something changes, not for each session ([`proto::offer`]).
+//! - **A profile is data** ([`profile`]), one table that configuration builds on, chosen by listener, account or local
+//!   password and never guessed: what a program says about itself is no reason to serve it otherwise (RFC 2971).
+//! - **PLAIN is not named on a plain IMAP or POP3 leg**, LOGIN is: c-client calls the one a security problem, which PHP
+//!   programs die of, and is silent about the other. Who says PLAIN all the same is understood.
+//! - **Passwords that can be recovered are asked for by name** (`password add --recoverable`). CRAM-MD5, SCRAM-SHA-256 and
+//!   APOP are offered where everybody who may log in at a listener has one: a client prefers them where it sees them, and
+//!   one without would be told that its password is wrong. SCRAM's salt follows from the name under a key of the store, so
+//!   that names nobody has are asked alike, and nothing is looked up before a proof.
+//! - **An IDLE lives as long as its client** (`proto/imap/watch/idle.rs`): renewed upstream after the provider's limit,
+//!   under a tag of ours, and in the profile outlook with a word to the client every two minutes. Nobody is logged out for
+//!   being silent there; TCP's keepalive finds who has gone.
 //! - **One task and one poll function move both directions** (`relay::copy`), reading into a buffer that belongs to the
 //!   thread. An idle session holds no buffer at all.
 //! - **Sessions stay on a thread** ([`relay::Workers`]), one a core. A runtime that shares its tasks has one thread wait for

@@ -116,8 +116,8 @@ pub struct Unknown;
 /// Something done or borne with beyond the RFCs, for the sake of some clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Quirk {
-    /// Small deviations in what the client sends are taken as they are meant: LF for CRLF, more than one space, base64
-    /// without padding, a user name behind AUTH LOGIN, AUTH after HELO.
+    /// Deviations in what the client says before its login are taken as they are meant: LF for CRLF, AUTH after HELO, PLAIN
+    /// and LOGIN that were not named.
     Lenient,
     /// IMAP and POP3 do not name PLAIN on a leg without TLS: c-client (alpine, PHP) reports a security problem then, which
     /// PHP programs take for fatal. LOGIN is silent there, and is as clear.

@@ -28,6 +28,8 @@ mod clock;
 mod edges;
 #[path = "support/ends.rs"]
 mod ends;
+#[path = "support/offers.rs"]
+mod offers;
 #[path = "support/peer.rs"]
 mod peer;
 #[path = "support/script.rs"]
@@ -175,7 +177,9 @@ fn verdict(transcript: &Transcript) -> Verdict {
             Input::Deadline if upstream_spoke => {
                 return Verdict::Skipped("the time of a decision is not the client's");
             }
-            Input::Deadline | Input::Farewell(Farewell::Idle) => verdict = Verdict::WithAClock,
+            Input::Deadline | Input::Beat(_) | Input::Farewell(Farewell::Idle) => {
+                verdict = Verdict::WithAClock
+            }
             Input::Bytes(Leg::Upstream, _) => upstream_spoke = true,
             _ => {}
         }

@@ -15,8 +15,8 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use mailsluice::auth::oauth::Tokens;
 use mailsluice::auth::{Authenticator, add_chosen, add_generated};
 use mailsluice::config::runtime::{
-    Account, AccountAuth, Accounts, CertificateSettings, Config, Endpoint, KeySource, Limits,
-    LogSettings, SecretSource, SignInSettings, StoreSettings, Trust, WarmSettings,
+    Account, AccountAuth, Accounts, CertificateSettings, Config, Endpoint, IDLE_RENEWAL, KeySource,
+    Limits, LogSettings, SecretSource, SignInSettings, StoreSettings, Trust, WarmSettings,
 };
 use mailsluice::proto::dialogue::LoginAttempt;
 use mailsluice::protocol::{Protocol, TlsMode};
@@ -87,6 +87,7 @@ fn config(folder: &Path) -> Config {
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).expect("0600");
     let account = |address: &str| Account {
         profile: None,
+        idle_renewal: IDLE_RENEWAL,
         address: address.to_owned(),
         login_names: [address.to_owned()].into(),
         provider: "custom".to_owned(),

@@ -12,8 +12,8 @@ use super::local_check::FAILURE_ANSWER;
 use super::oauth::Tokens;
 use super::*;
 use crate::config::runtime::{
-    Account, AccountAuth, Accounts, CertificateSettings, Config, Endpoint, KeySource, Limits,
-    LogSettings, SecretSource, SignInSettings, StoreSettings, Trust, WarmSettings,
+    Account, AccountAuth, Accounts, CertificateSettings, Config, Endpoint, IDLE_RENEWAL, KeySource,
+    Limits, LogSettings, SecretSource, SignInSettings, StoreSettings, Trust, WarmSettings,
 };
 use crate::proto::dialogue::{Credential, LoginAttempt, Proof};
 use crate::proto::refusal::{Cause, Refusal};
@@ -117,6 +117,7 @@ pub(super) fn config(state_dir: PathBuf, auth: AccountAuth) -> Config {
     };
     let account = Account {
         profile: None,
+        idle_renewal: IDLE_RENEWAL,
         address: "anna@x.org".into(),
         login_names: Vec::new(),
         provider: "custom".into(),

@@ -171,7 +171,7 @@ const ADDRESS_MAX: usize = 64 + 1 + 255;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::runtime::{Endpoint, Trust};
+    use crate::config::runtime::{Endpoint, IDLE_RENEWAL, Trust};
     use crate::protocol::TlsMode;
 
     fn account(address: &str, provider: &str, protocols: &[Protocol]) -> Account {
@@ -189,6 +189,7 @@ mod tests {
         };
         Account {
             profile: None,
+            idle_renewal: IDLE_RENEWAL,
             address: address.to_owned(),
             login_names: Vec::new(),
             provider: provider.to_owned(),

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -187,9 +188,14 @@ pub struct Account {
     pub auth: AccountAuth,
     /// How its clients are served after login, where that is not the listener's business.
     pub profile: Option<Arc<Profile>>,
+    /// How old an IDLE may grow at the provider before it is begun anew there.
+    pub idle_renewal: Duration,
     /// Where to connect, for each protocol that is on.
     pub endpoints: HashMap<Protocol, Endpoint>,
 }
+
+/// Where a provider is not known to be less patient: below the 29 minutes of RFC 2177.
+pub const IDLE_RENEWAL: Duration = Duration::from_secs(25 * 60);
 
 /// What the upstream takes.
 #[derive(Clone, Debug)]
@@ -273,11 +279,11 @@ pub struct Limits {
     /// Sessions at once from one peer address that is not loopback.
     pub sessions_per_peer: usize,
     /// From accept to a login attempt: PROTOCOL B.7, 60 s in total.
-    pub before_login: std::time::Duration,
+    pub before_login: Duration,
     /// From a login attempt to the reply: DNS, TCP, TLS and authentication, 25 s.
-    pub login: std::time::Duration,
+    pub login: Duration,
     /// How long open sessions may go on after SIGTERM.
-    pub drain: std::time::Duration,
+    pub drain: Duration,
 }
 
 /// Upstream sessions that wait for the account's next login after a client has logged out. The default is none.
@@ -286,7 +292,7 @@ pub struct WarmSettings {
     /// At once, for each account and protocol; 0 is none.
     pub sessions: usize,
     /// How long one waits.
-    pub idle: std::time::Duration,
+    pub idle: Duration,
 }
 
 /// How to log.

@@ -403,6 +403,14 @@ pub trait Watch: Send {
     /// literal, a multi-line response or a reply.
     fn farewell(&mut self, why: Farewell, flow: &mut Flow);
 
+    /// What the passing of time asks of it now.
+    fn pulse(&self) -> Pulse {
+        Pulse::None
+    }
+
+    /// The time for this has come. Only while [`Watch::pulse`] is [`Pulse::Idling`].
+    fn beat(&mut self, _beat: Beat, _flow: &mut Flow) {}
+
     /// The upstream may outlive this client: one that takes its leave and has left nothing behind that cannot be undone
     /// is answered here, and the upstream does not hear of it.
     fn keep_upstream(&mut self) {}
@@ -415,6 +423,26 @@ pub trait Watch: Send {
 
     /// The state's name, for the line that says where a session ended.
     fn phase(&self) -> &'static str;
+}
+
+/// What the passing of time asks of a [`Watch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pulse {
+    /// Nothing.
+    None,
+    /// The client waits for news (IMAP's IDLE) and may do so as long as it likes, so both legs must be kept alive.
+    Idling,
+    /// The upstream is asked to go on with that, and has to answer soon.
+    Renewing,
+}
+
+/// What keeps a leg alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beat {
+    /// Say something to the client.
+    StillHere,
+    /// Begin anew upstream.
+    Renew,
 }
 
 /// What a client that has taken its leave left behind upstream.

@@ -17,6 +17,8 @@ pub struct Lines {
     scanned: usize,
     /// Inside an over-long line, whose rest is thrown away.
     discarding: bool,
+    /// Whether only CRLF ends a line.
+    strict: bool,
 }
 
 /// One framed line.
@@ -29,6 +31,14 @@ pub enum Line {
 }
 
 impl Lines {
+    /// Nothing yet. `strict`: a bare LF ends no line, as the RFCs have it.
+    pub fn new(strict: bool) -> Self {
+        Self {
+            strict,
+            ..Self::default()
+        }
+    }
+
     /// Appends what was read.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.start > 0 {
@@ -48,6 +58,16 @@ impl Lines {
                 return self.partial(max);
             };
             let end = self.scanned + at;
+            if self.strict
+                && !self.discarding
+                && !self
+                    .peek()
+                    .get(..end)
+                    .is_some_and(|line| line.ends_with(b"\r"))
+            {
+                self.scanned = end + 1;
+                continue;
+            }
             let line = self.peek().get(..end).unwrap_or_default();
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             let framed = if line.len() > max {
@@ -134,6 +154,16 @@ mod tests {
             Line::Complete(line) => String::from_utf8(line.expose().to_vec()).unwrap(),
             Line::TooLong => "!".into(),
         })
+    }
+
+    #[test]
+    fn a_bare_lf_ends_no_line_where_that_is_asked_for() {
+        let mut lines = Lines::new(true);
+        lines.push(b"a\nb\r");
+        assert_eq!(next(&mut lines, 9), None);
+        lines.push(b"\nc\n\n\n");
+        assert_eq!(next(&mut lines, 9).as_deref(), Some("a\nb"));
+        assert_eq!(next(&mut lines, 2).as_deref(), Some("!"));
     }
 
     #[test]

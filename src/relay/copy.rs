@@ -16,11 +16,16 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+mod ending;
+mod heart;
+
+pub(super) use self::heart::KeepAlive;
+use self::heart::{Due, Heart};
 use super::half::{Closing, Half};
 use super::registry::SessionRecord;
 use super::session::End;
 use crate::net::Stream;
-use crate::proto::dialogue::{Breach, Ending, Farewell, HOLD_MAX, Remains, Watch};
+use crate::proto::dialogue::{Breach, Farewell, HOLD_MAX, Remains, Watch};
 use crate::proto::flow::Flow;
 use crate::protocol::{Leg, Protocol};
 
@@ -47,6 +52,7 @@ pub(super) struct Copy<'a> {
     /// As it was told last.
     phase: &'static str,
     moved_at: Instant,
+    heart: Heart,
 }
 
 /// An upstream that outlives its client.
@@ -75,7 +81,14 @@ impl<'a> Copy<'a> {
             lingers: false,
             phase: "",
             moved_at: Instant::now(),
+            heart: Heart::new(KeepAlive::default()),
         }
+    }
+
+    /// With another way to keep idling legs alive.
+    pub(super) fn kept_alive(mut self, keep_alive: KeepAlive) -> Self {
+        self.heart = Heart::new(keep_alive);
+        self
     }
 
     /// Relays until either leg ends, both are silent for too long, or `drain` is cancelled and the watch finds a place
@@ -151,6 +164,7 @@ impl<'a> Copy<'a> {
 
     /// The record is behind a lock, and the phase seldom changes.
     fn tell_phase(&mut self) {
+        self.heart.feel(self.watch.pulse(), self.moved_at);
         let phase = self.watch.phase();
         if self.phase != phase {
             self.phase = phase;
@@ -257,126 +271,29 @@ impl<'a> Copy<'a> {
         self.flow = flow;
     }
 
-    /// `leg` sends nothing more.
-    fn finished(&mut self, cx: &mut Context<'_>, leg: Leg) {
-        let half = self.half(leg);
-        half.eof = true;
-        let rest = std::mem::take(&mut half.unread);
-        self.flow.clear();
-        let ending = self.watch.eof(leg, &rest, &mut self.flow);
-        self.deliver(cx, &rest);
-        self.record.count(leg, rest.len());
-        let other_was_first = self.half(leg.other()).eof;
-        if ending == Ending::Close || other_was_first {
-            let first = if other_was_first { leg.other() } else { leg };
-            match self.half(leg).deaf {
-                Some(why) => self.fail(leg, format!("connection lost: {why}")),
-                None => self.finish(first, "closed"),
-            }
-        }
-    }
-
-    /// A client that has said all it had to stays until it has its answers.
-    fn ask_whether_done(&mut self, cx: &mut Context<'_>) {
-        self.flow.clear();
-        if self.watch.eof(Leg::Client, &[], &mut self.flow) == Ending::Close {
-            self.deliver(cx, &[]);
-            self.finish(Leg::Client, "closed");
-        }
-    }
-
-    /// Where the watch has taken leave of the client, the upstream stays, if all that it was told and said is through.
-    fn part(&mut self) {
-        let Some(remains) = self.watch.remains().filter(|_| self.end.is_none()) else {
-            return;
-        };
-        let cause = "logged out";
-        if !self.upstream.is_at_rest() {
-            return self.finish(Leg::Client, cause);
-        }
-        self.remains = Some(remains);
-        self.end = Some(self.ended(Leg::Client, cause));
-        self.client.close_when_sent();
-    }
-
-    fn breached(&mut self, cx: &mut Context<'_>, breach: Breach, window: &[u8]) {
-        self.deliver(cx, window);
-        self.fail(breach.leg, breach.to_string());
-    }
-
-    /// `leg` cannot be written to. An upstream may have said why before it closed, as one does that refuses a message
-    /// while it is still being sent.
-    fn takes_nothing(&mut self, cx: &mut Context<'_>, leg: Leg, error: &io::Error) {
-        if leg == Leg::Upstream && self.end.is_none() && !self.upstream.eof {
-            self.upstream.go_deaf(error.kind());
-            self.moved_at = Instant::now();
-        } else {
-            self.lost(cx, leg, error);
-        }
-    }
-
-    fn lost(&mut self, cx: &mut Context<'_>, leg: Leg, error: &io::Error) {
-        if self.end.is_some() {
-            // Already ending: what cannot be sent is given up.
-            self.half(leg).give_up();
-            return;
-        }
-        self.half(leg).give_up();
-        if leg == Leg::Upstream {
-            self.say_farewell(cx, Farewell::UpstreamLost);
-        }
-        self.fail(leg, format!("connection lost: {}", error.kind()));
-    }
-
-    /// Lets the watch take leave of the client; for a shutdown it may find no place for that yet.
-    fn say_farewell(&mut self, cx: &mut Context<'_>, why: Farewell) {
-        self.flow.clear();
-        self.watch.farewell(why, &mut self.flow);
-        let said = !self.flow.pieces(Leg::Client).is_empty();
-        self.deliver(cx, &[]);
-        if said && why == Farewell::Shutdown {
-            self.finish(Leg::Client, "shutdown");
-        }
-    }
-
-    /// Finishes in the middle of something: the client may be sending, and shall still hear why it ends.
-    fn fail(&mut self, leg: Leg, cause: impl Into<String>) {
-        self.lingers = true;
-        self.finish(leg, cause);
-    }
-
-    /// Nothing more is read; both legs are closed when they have what they are owed.
-    fn finish(&mut self, leg: Leg, cause: impl Into<String>) {
-        if self.end.is_none() {
-            self.end = Some(self.ended(leg, cause));
-        }
-        self.client.close_when_sent();
-        self.upstream.close_when_sent();
-        self.moved_at = Instant::now();
-    }
-
-    fn is_closed(&mut self, cx: &mut Context<'_>) -> bool {
-        let gone = !self.lingers || self.client.poll_discard(cx).is_ready();
-        gone && self.client.is_done() && (self.upstream.is_done() || self.remains.is_some())
-    }
-
-    fn ended(&self, leg: Leg, cause: impl Into<String>) -> End {
-        End::new(leg, self.watch.phase(), cause)
-    }
-
     /// When the session has to go, or its upstream to be told, if nothing moves until then.
     fn due(&self) -> Instant {
-        let patience = if self.end.is_some() {
+        let patience = self.moved_at + self.patience();
+        match self.heart.next() {
+            Some(beat) if self.end.is_none() => beat.min(patience),
+            _ => patience,
+        }
+    }
+
+    /// How long nothing may move.
+    fn patience(&self) -> Duration {
+        if self.end.is_some() {
             let closed = self.client.is_done() && self.upstream.is_done();
             if closed { LINGER_TIME } else { CLOSE_TIME }
         } else if self.waits_for_answers() || self.upstream.deaf.is_some() {
             ANSWER_TIME
         } else if self.stalled_leg().is_some() {
             STALL_TIME
+        } else if self.heart.is_idling() {
+            NEVER
         } else {
             idle_time(self.record.protocol)
-        };
-        self.moved_at + patience
+        }
     }
 
     /// Does what is due. True if the session has to go at once.
@@ -386,6 +303,10 @@ impl<'a> Copy<'a> {
         }
         if self.end.is_some() {
             return true;
+        }
+        if Instant::now() < self.moved_at + self.patience() {
+            self.beat(cx);
+            return false;
         }
         if self.upstream.deaf.is_some() {
             self.lost(cx, Leg::Upstream, &io::ErrorKind::TimedOut.into());
@@ -400,6 +321,20 @@ impl<'a> Copy<'a> {
             self.finish(Leg::Client, "idle for too long");
         }
         false
+    }
+
+    /// Keeps the legs of an idling client alive; one that has gone needs no more of it.
+    fn beat(&mut self, cx: &mut Context<'_>) {
+        match self.heart.due(Instant::now()) {
+            Due::Beat(beat) if !self.client.eof => {
+                self.flow.clear();
+                self.watch.beat(beat, &mut self.flow);
+                self.deliver(cx, &[]);
+                self.heart.feel(self.watch.pulse(), Instant::now());
+            }
+            Due::Lost => self.lost(cx, Leg::Upstream, &io::ErrorKind::TimedOut.into()),
+            Due::Beat(_) | Due::Nothing => {}
+        }
     }
 
     /// Whether it is the upstream's silence, and not the client's slowness, that passes the time.
@@ -455,6 +390,9 @@ const OWED_MAX: usize = 64 * 1024;
 
 /// How often a session takes from its legs, a megabyte at most, before the others of its thread have their turn.
 const MOVES_AT_ONCE: usize = 16;
+
+/// A client that idles is not logged out: keepalives find out whether it is still there.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A leg that takes no byte for this long has stalled (Dovecot waits as long).
 const STALL_TIME: Duration = Duration::from_secs(5 * 60);

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::connect::Connected;
+use super::copy::KeepAlive;
 use super::session::{Admission, End, Session};
 use crate::net::{Acceptor, Stream};
 use crate::profile::Profile;
@@ -23,6 +24,8 @@ pub(super) struct LoggedIn {
     pub(super) upstream: Connected,
     /// How the client is served from now on.
     pub(super) profile: Arc<Profile>,
+    /// How idling legs are kept alive.
+    pub(super) keep_alive: KeepAlive,
     /// What the client sent behind its login.
     pub(super) leftover: Bytes,
 }
@@ -212,6 +215,7 @@ impl Driver {
         Ok(LoggedIn {
             upstream: admission.connected,
             profile: admission.profile,
+            keep_alive: admission.keep_alive,
             client: self.client,
             leftover,
         })

@@ -10,7 +10,7 @@
 //! | `login.rs` | drives the client-facing dialogue to a login |
 //! | `connect.rs` | dials the upstream and drives its dialogue to "authenticated" |
 //! | `abilities.rs` | what upstreams can do, as they last said |
-//! | `copy.rs` | the two directions after login, with the watch between them |
+//! | `copy.rs` | the two directions after login, with the watch between them; how that ends, and what keeps an idle one alive |
 //! | `half.rs` | one of the two legs: what is unread and what is unsent |
 //! | `warm.rs` | upstreams that outlive their client, until the account's next login |
 //! | `alerts.rs` | how often a person is told by an ALERT |

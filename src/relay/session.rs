@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::alerts::Alerts;
 use super::connect::{Connected, Connector};
-use super::copy::{Copy, Leftovers};
+use super::copy::{Copy, KeepAlive, Leftovers};
 use super::login::LoginLeg;
 use super::offers::ListenerOffer;
 use super::registry::SessionRecord;
@@ -18,7 +18,7 @@ use crate::config::Found;
 use crate::config::runtime::{Config, Endpoint, Listener, ListenerTls};
 use crate::net::{Acceptor, Socket, Stream};
 use crate::peer::{Peer, Who};
-use crate::profile::Profile;
+use crate::profile::{Profile, Quirk};
 use crate::proto::dialogue::{ClientTls, LoginAttempt, LoginSettings, UpstreamSettings};
 use crate::proto::refusal::{Cause, Refusal};
 use crate::protocol::{Leg, Protocol};
@@ -76,6 +76,8 @@ pub(super) struct Admission {
     pub(super) profile: Arc<Profile>,
     /// What SCRAM is to be answered.
     pub(super) server_final: Option<String>,
+    /// How idling legs are kept alive.
+    pub(super) keep_alive: KeepAlive,
 }
 
 /// Where and why a session ended.
@@ -163,7 +165,8 @@ impl Session {
             client: logged_in.leftover,
             upstream: std::mem::take(&mut established.leftover),
         };
-        let copy = Copy::new(&self.record, watch, logged_in.client, stream, leftovers);
+        let copy = Copy::new(&self.record, watch, logged_in.client, stream, leftovers)
+            .kept_alive(logged_in.keep_alive);
         let (end, kept) = copy.run(&self.shared.drain).await;
         if let (Some(kept), Some(place)) = (kept, place) {
             let connected = Connected {
@@ -262,6 +265,7 @@ impl Session {
             .await?;
         self.record.set_account(&granted.account.address);
         let profile = self.profile(&granted);
+        let idle_renewal = granted.account.idle_renewal;
         let server_final = granted.local.as_mut().and_then(|it| it.server_final.take());
         let deadline = Instant::now() + self.config.limits.login;
         let connected = match self.connect(&granted, deadline).await {
@@ -274,6 +278,10 @@ impl Session {
             outcome => outcome,
         }?;
         Ok(Admission {
+            keep_alive: KeepAlive {
+                renew: idle_renewal,
+                still_here: profile.has(Quirk::StillHere),
+            },
             connected,
             profile,
             server_final,

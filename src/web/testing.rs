@@ -10,8 +10,8 @@ use crate::auth::oauth::Tokens;
 use crate::bridge::provider::{self, Provider};
 use crate::config::oauth::{Client, ClientProof, Endpoints, Flow, Grant, Issuer, Scopes};
 use crate::config::runtime::{
-    Account, AccountAuth, Accounts, CertificateSettings, Config, KeySource, Limits, LogSettings,
-    SignInSettings, StoreSettings, WarmSettings,
+    Account, AccountAuth, Accounts, CertificateSettings, Config, IDLE_RENEWAL, KeySource, Limits,
+    LogSettings, SignInSettings, StoreSettings, WarmSettings,
 };
 use crate::store::Store;
 
@@ -98,6 +98,7 @@ fn config(state_dir: &Path, grant: Grant, sign_in: SignInSettings) -> Config {
     let store = state_dir.join("store");
     let account = |address: &str, auth| Account {
         profile: None,
+        idle_renewal: IDLE_RENEWAL,
         address: address.to_owned(),
         login_names: Vec::new(),
         provider: "custom".to_owned(),

@@ -37,6 +37,8 @@ macro_rules! on_routes {
 
 mod faults;
 mod imap;
+#[cfg(feature = "imaptest")]
+mod imaptest;
 mod oauth;
 mod pop3;
 mod programs;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mailsluice::proto::dialogue::{
     Breach, CloseReason, Credential, Ending, Established, HOLD_MAX, Login, LoginAction,
-    LoginAttempt, LoginInput, LoginSettings, Progress, Proof, Reset, Upstream, UpstreamAction,
-    UpstreamInput, UpstreamSettings, Watch, Welcome,
+    LoginAttempt, LoginInput, LoginSettings, Progress, Proof, Pulse, Reset, Upstream,
+    UpstreamAction, UpstreamInput, UpstreamSettings, Watch, Welcome,
 };
 use mailsluice::proto::flow::{Flow, Piece};
 use mailsluice::proto::offer::Offer;
@@ -139,6 +139,15 @@ impl<'a> Session<'a> {
                 let watch = self.watch.as_mut().ok_or("no watch yet for a farewell")?;
                 let mut flow = Flow::default();
                 watch.farewell(*why, &mut flow);
+                self.apply(&flow, &[])?;
+            }
+            Input::Beat(beat) => {
+                let watch = self.watch.as_mut().ok_or("no watch yet for a beat")?;
+                if watch.pulse() != Pulse::Idling {
+                    return Err(format!("no beat is due: {:?}", watch.pulse()));
+                }
+                let mut flow = Flow::default();
+                watch.beat(*beat, &mut flow);
                 self.apply(&flow, &[])?;
             }
             Input::Refuse(cause) => self.refuse_next = Some(*cause),

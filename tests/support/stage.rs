@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mailsluice::auth::oauth::Tokens;
-use mailsluice::auth::{Authenticator, add_chosen};
+use mailsluice::auth::{Authenticator, Making, add_chosen};
 use mailsluice::config::runtime::{
     Account, AccountAuth, Accounts, CertificateFiles, CertificateSettings, CertificateSource,
-    Config, Door, Endpoint, KeySource, Limits, Listener, ListenerTls, LogSettings, SecretSource,
-    SignInSettings, StoreSettings, Trust, WarmSettings,
+    Config, Door, Endpoint, IDLE_RENEWAL, KeySource, Limits, Listener, ListenerTls, LogSettings,
+    SecretSource, SignInSettings, StoreSettings, Trust, WarmSettings,
 };
 use mailsluice::net::{Acceptor, acceptor};
+use mailsluice::profile::builtin;
 use mailsluice::proto::dialogue::ClientTls;
 use mailsluice::protocol::Leg;
 use mailsluice::relay::{Service, Workers};
@@ -45,6 +46,35 @@ pub(crate) struct Stage {
     pub(crate) acceptor: Acceptor,
     pub(crate) trust: Trust,
     pub(crate) ends: Ends,
+}
+
+impl Stage {
+    /// The service reads its configuration anew, in which the account is another.
+    pub(crate) fn change_account(&mut self, change: impl FnOnce(&mut Account)) {
+        let service = self.service.as_mut().expect("it runs");
+        let old = service.overview().config();
+        let mut account = Account::clone(old.accounts.all.first().expect("an account"));
+        change(&mut account);
+        let config = Config {
+            listeners: old.listeners.clone(),
+            accounts: Accounts::new(vec![account]),
+            profiles: old.profiles.clone(),
+            store: old.store.clone(),
+            state_dir: old.state_dir.clone(),
+            host: old.host.clone(),
+            certificates: old.certificates.clone(),
+            limits: old.limits.clone(),
+            warm: old.warm.clone(),
+            log: old.log.clone(),
+            sign_in: old.sign_in.clone(),
+        };
+        service
+            .reload(Arc::new(config))
+            .expect("the same listeners");
+        // It was told to take any free port, and so it did again.
+        let addresses = service.overview().addresses();
+        self.address = addresses.first().expect("a listener").1;
+    }
 }
 
 impl House {
@@ -115,6 +145,17 @@ impl House {
         self.authenticator.reloaded();
     }
 
+    /// Another local password of whatever account.
+    pub(crate) async fn add(&self, account: &str, making: Making, password: &str) {
+        let added = add_chosen(&self.store, account, making, Secret::from(password)).await;
+        added.expect("a local password");
+    }
+
+    pub(crate) async fn revoke(&self, account: &str, name: &str) {
+        let revoked = self.store.revoke_local_password(account, name).await;
+        assert!(revoked.expect("a store"));
+    }
+
     fn config(&self, ip: Ipv4Addr, settings: &Settings, account: Account) -> Config {
         Config {
             listeners: vec![Listener {
@@ -135,7 +176,9 @@ impl House {
                 profile: Arc::clone(&settings.profile),
             }],
             accounts: Accounts::new(vec![account]),
-            profiles: std::collections::HashMap::new(),
+            profiles: mailsluice::profile::names()
+                .filter_map(|name| Some((name.to_owned(), Arc::new(builtin(name)?))))
+                .collect(),
             store: store_settings(self.folder.path()),
             state_dir: self.folder.path().to_owned(),
             sign_in: SignInSettings::default(),
@@ -204,6 +247,7 @@ fn account(house: &House, transcript: &Transcript, port: u16) -> Account {
     };
     Account {
         profile: None,
+        idle_renewal: IDLE_RENEWAL,
         address: ADDRESS.to_owned(),
         login_names: NAMES.map(str::to_lowercase).into(),
         provider: "custom".to_owned(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mailsluice::profile::{Profile, builtin};
-use mailsluice::proto::dialogue::{Abilities, ClientTls, Farewell};
+use mailsluice::proto::dialogue::{Abilities, Beat, ClientTls, Farewell};
 use mailsluice::proto::refusal::Cause;
 use mailsluice::protocol::{Leg, Protocol, TlsMode};
 
@@ -76,6 +76,8 @@ pub(crate) enum Input {
     Deadline,
     Shutdown,
     Farewell(Farewell),
+    /// The time to keep a leg alive has come.
+    Beat(Beat),
     /// The next login attempt is refused.
     Refuse(Cause),
 }
@@ -230,6 +232,8 @@ fn event(text: &str) -> Result<Option<Input>, String> {
         ["shutdown"] => Input::Shutdown,
         ["farewell", "shutdown"] => Input::Farewell(Farewell::Shutdown),
         ["farewell", "upstream-lost"] => Input::Farewell(Farewell::UpstreamLost),
+        ["beat", "still-here"] => Input::Beat(Beat::StillHere),
+        ["beat", "renew"] => Input::Beat(Beat::Renew),
         ["farewell", "idle"] => Input::Farewell(Farewell::Idle),
         ["refuse", name] => Input::Refuse(cause(name)?),
         ["upstream", "failed", name] => {

@@ -6,7 +6,8 @@
 use std::fmt;
 
 use futures_util::FutureExt as _;
-use mailsluice::proto::dialogue::{ClientTls, Farewell};
+use mailsluice::config::runtime::IDLE_RENEWAL;
+use mailsluice::proto::dialogue::{Beat, ClientTls, Farewell};
 use mailsluice::proto::goodbye;
 use mailsluice::protocol::{Leg, TlsMode};
 use mailsluice::relay::Service;
@@ -177,6 +178,13 @@ impl<'a> Play<'a> {
             Joined::Event(Input::Farewell(Farewell::Idle)) => {
                 advance(IDLE).await;
                 self.over = Some(Outcome::Said(Some(Leg::Client), "idle for too long"));
+            }
+            Joined::Event(Input::Beat(beat)) => {
+                let after = match beat {
+                    Beat::Renew => IDLE_RENEWAL,
+                    Beat::StillHere => STILL_HERE,
+                };
+                advance(after + GRAIN).await;
             }
             Joined::Event(Input::Farewell(Farewell::UpstreamLost)) => {
                 self.hang_up(Peer::reset);
@@ -430,6 +438,9 @@ fn foul(error: impl fmt::Display) -> Foul {
 
 /// Longer than any protocol lets both legs be silent, PROTOCOL B.7.
 const IDLE: Duration = Duration::from_secs(32 * 60);
+
+/// How often a client in IDLE is told that we are there.
+const STILL_HERE: Duration = Duration::from_secs(2 * 60);
 
 /// A timer is not precise to the instant.
 const GRAIN: Duration = Duration::from_secs(1);

@@ -14,9 +14,9 @@ use crate::bridge::provider::{self, Provider};
 use crate::cli::sign_ins::SignIns;
 use crate::config::oauth::{Client, ClientProof, Endpoints, Flow, Grant, Issuer, Scopes};
 use crate::config::runtime::{
-    Account, AccountAuth, Accounts, CertificateSettings, Config, Door, Endpoint, KeySource, Limits,
-    Listener, ListenerTls, LogSettings, SecretSource, SignInSettings, StoreSettings, Trust,
-    WarmSettings,
+    Account, AccountAuth, Accounts, CertificateSettings, Config, Door, Endpoint, IDLE_RENEWAL,
+    KeySource, Limits, Listener, ListenerTls, LogSettings, SecretSource, SignInSettings,
+    StoreSettings, Trust, WarmSettings,
 };
 use crate::net;
 use crate::protocol::{Protocol, TlsMode};
@@ -204,6 +204,7 @@ fn account(provider: &Provider, files: &Files, address: &str, auth: AccountAuth)
     };
     Account {
         profile: None,
+        idle_renewal: IDLE_RENEWAL,
         address: address.to_owned(),
         login_names: Vec::new(),
         provider: "custom".to_owned(),

@@ -12,9 +12,10 @@ use super::super::key::KeyPath;
 use super::super::names::Names;
 use super::super::oauth::Grant;
 use super::super::read::read;
-use super::super::runtime::{Account, AccountAuth, Accounts, Endpoint};
+use super::super::runtime::{Account, AccountAuth, Accounts, Endpoint, IDLE_RENEWAL};
 use super::endpoint::{Owner, Servers};
 use super::profile::chosen;
+use super::provider::Preset;
 use super::secret::{Proof, Said};
 use super::{Check, endpoint, oauth, provider, secret};
 use crate::protocol::Protocol;
@@ -125,6 +126,7 @@ fn account(entry: &AccountEntry, at: &KeyPath, check: &mut Check<'_>) -> Option<
             .flatten()
             .map(|n| n.to_lowercase())
             .collect(),
+        idle_renewal: preset.as_ref().map_or(IDLE_RENEWAL, Preset::idle_renewal),
         provider: preset?.name().to_owned(),
         auth,
         endpoints: endpoints?,

@@ -1,11 +1,14 @@
 //! Which provider an account belongs to: named, found by its domain, or spelled out.
 
+use std::time::Duration;
+
 use super::super::accounts::is_address;
 use super::super::fault::Fault;
 use super::super::file::{AccountEntry, EndpointTable, ProtocolEntry};
 use super::super::key::KeyPath;
 use super::super::names::Names;
 use super::super::providers::Provider;
+use super::super::runtime::IDLE_RENEWAL;
 use super::Check;
 use crate::protocol::Protocol;
 
@@ -27,6 +30,17 @@ impl Preset<'_> {
         match self {
             Self::Known { provider, .. } => &provider.name,
             Self::Custom { .. } => CUSTOM,
+        }
+    }
+
+    /// How old an IDLE may grow there.
+    pub(super) fn idle_renewal(&self) -> Duration {
+        match self {
+            Self::Known { provider, .. } if provider.idle_refresh > 0 => {
+                let known = Duration::from_secs(provider.idle_refresh.saturating_mul(60));
+                known.min(IDLE_RENEWAL)
+            }
+            Self::Known { .. } | Self::Custom { .. } => IDLE_RENEWAL,
         }
     }
 }

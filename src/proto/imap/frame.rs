@@ -31,6 +31,14 @@ pub struct Frames {
 }
 
 impl Frames {
+    /// Nothing yet. `strict`: a bare LF ends no line.
+    pub fn new(strict: bool) -> Self {
+        Self {
+            lines: Lines::new(strict),
+            ..Self::default()
+        }
+    }
+
     /// Appends what was read.
     pub fn push(&mut self, bytes: &[u8]) {
         self.lines.push(bytes);

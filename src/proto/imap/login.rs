@@ -55,8 +55,8 @@ impl ImapLogin {
     /// A dialogue that has not greeted yet.
     pub fn new(settings: LoginSettings) -> Self {
         Self {
+            frames: Frames::new(!settings.offer.profile.has(Quirk::Lenient)),
             settings,
-            frames: Frames::default(),
             state: State::ExpectCommand,
             first_octet_seen: false,
             bad_commands: 0,

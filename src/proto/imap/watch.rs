@@ -8,6 +8,8 @@
 //! |---|---|
 //! | `commands.rs` | client → upstream: commands that would open a hole are replaced by one no server knows |
 //! | `responses.rs` | upstream → client: capability lists are filtered, referrals taken out |
+//! | `idle.rs` | IDLE, renewed upstream while the client stays in it |
+//! | `ancient.rs` | IMAP2bis in today's words |
 //! | `traces.rs` | what a client leaves behind upstream |
 //! | `words.rs` | the first words of a line that may not be complete |
 //!
@@ -15,7 +17,9 @@
 //! the upstream says `+` or answers that command: whether the next bytes are a literal or a command is the upstream's
 //! decision, and guessing it wrong would take mail for commands.
 
+mod ancient;
 mod commands;
+mod idle;
 mod responses;
 mod traces;
 mod words;
@@ -25,7 +29,7 @@ use std::sync::Arc;
 use self::commands::Commands;
 use self::responses::Responses;
 use crate::profile::Profile;
-use crate::proto::dialogue::{Breach, Ending, Established, Farewell, Remains, Watch};
+use crate::proto::dialogue::{Beat, Breach, Ending, Established, Farewell, Pulse, Remains, Watch};
 use crate::proto::flow::Flow;
 use crate::protocol::Leg;
 
@@ -42,7 +46,7 @@ impl ImapWatch {
     /// A watch that begins at a line start on both legs.
     pub fn new(profile: Arc<Profile>, established: &Established) -> Self {
         Self {
-            commands: Commands::new(established.capabilities.as_deref()),
+            commands: Commands::new(&profile, established.capabilities.as_deref()),
             responses: Responses::new(profile),
             remains: None,
         }
@@ -79,6 +83,9 @@ impl Watch for ImapWatch {
             Leg::Client => self.commands.step(input, flow),
             Leg::Upstream => self.responses.step(input, &mut self.commands, flow),
         }?;
+        if self.responses.at_boundary() {
+            self.commands.idle.pay(flow);
+        }
         self.take_leave(flow);
         Ok(taken)
     }
@@ -118,6 +125,20 @@ impl Watch for ImapWatch {
             Farewell::Idle => "Autologout; idle for too long",
         };
         self.bye(words, flow);
+    }
+
+    fn pulse(&self) -> Pulse {
+        self.commands.idle.pulse()
+    }
+
+    fn beat(&mut self, beat: Beat, flow: &mut Flow) {
+        if !self.responses.at_boundary() {
+            return;
+        }
+        match beat {
+            Beat::StillHere => flow.say(Leg::Client, "* OK Still here\r\n"),
+            Beat::Renew => self.commands.idle.renew(flow),
+        }
     }
 
     fn keep_upstream(&mut self) {

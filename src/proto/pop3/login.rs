@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use super::codec::{self, Command, Verb, auth_argument};
 use super::frame::COMMAND_MAX;
-use crate::profile::Mechanism;
+use crate::profile::{Mechanism, Quirk};
 use crate::proto::dialogue::{
     ClientTls, CloseReason, Login, LoginAction, LoginAttempt, LoginInput, LoginSettings,
 };
@@ -55,9 +55,9 @@ impl Pop3Login {
     /// A dialogue that waits for its connection.
     pub fn new(settings: LoginSettings) -> Self {
         Self {
+            lines: Lines::new(!settings.offer.profile.has(Quirk::Lenient)),
             settings,
             timestamp: None,
-            lines: Lines::default(),
             state: State::Connecting,
             mistakes: 0,
             skipped: 0,

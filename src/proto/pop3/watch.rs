@@ -15,6 +15,7 @@
 //! | `StatusLine` | up to its LF, then what it leads to |
 //! | `Body` | up to the dot alone, unseen |
 //! | `Capabilities` | line by line, without those that are hidden |
+//! | `Replaced` | nothing up to its LF: another answer was said |
 //! | `Over` | nothing: the last word was said |
 
 use std::collections::VecDeque;
@@ -25,7 +26,7 @@ use memchr::memchr;
 
 use super::codec::{self, Command, Verb};
 use super::frame::{CAPA_LINE_MAX, COMMAND_MAX, EndOfBody};
-use crate::profile::Profile;
+use crate::profile::{Profile, Quirk};
 use crate::proto::dialogue::{Breach, Ending, Established, Farewell, Watch};
 use crate::proto::flow::Flow;
 use crate::proto::refusal::Cause;
@@ -41,6 +42,8 @@ pub struct Pop3Watch {
     answer: Answer,
     /// The client said QUIT; what it says behind it is thrown away.
     quit: bool,
+    /// The highest message that was retrieved.
+    last: u64,
     profile: Arc<Profile>,
 }
 
@@ -50,6 +53,12 @@ enum Shape {
     Line,
     Body,
     Capabilities,
+    /// RETR of this message, which is then the last one (RFC 1460 section 5).
+    Message(u64),
+    /// RSET, after which there is no last one.
+    Reset,
+    /// LAST, which is answered here.
+    Last,
 }
 
 /// Where the upstream is in its answers.
@@ -59,6 +68,8 @@ enum Answer {
     StatusLine(Shape),
     Body(EndOfBody),
     Capabilities,
+    /// A status line in place of which another was said.
+    Replaced,
     Over,
 }
 
@@ -75,6 +86,7 @@ impl Pop3Watch {
             depth: if pipelines { PIPELINE_MAX } else { 1 },
             answer: Answer::Boundary,
             quit: false,
+            last: 0,
             profile,
         }
     }
@@ -139,7 +151,7 @@ impl Watch for Pop3Watch {
             Answer::Boundary if self.quit => "quit",
             Answer::Boundary if self.pending.is_empty() => "transaction",
             Answer::Boundary => "waiting",
-            Answer::StatusLine(_) => "response",
+            Answer::StatusLine(_) | Answer::Replaced => "response",
             Answer::Body(_) => "body",
             Answer::Capabilities => "capa",
             Answer::Over => "over",
@@ -184,7 +196,17 @@ impl Pop3Watch {
             self.pending.push_back(Shape::Line);
             return;
         };
-        self.pending.push_back(shape);
+        if shape == Shape::Last && self.profile.has(Quirk::Last) {
+            // quirk: LAST went with RFC 1939. The upstream is asked for something else, so that the answer comes in its turn.
+            flow.say(Leg::Upstream, "NOOP\r\n");
+            self.pending.push_back(shape);
+            return;
+        }
+        self.pending.push_back(if shape == Shape::Last {
+            Shape::Line
+        } else {
+            shape
+        });
         self.quit = Command::parse(content).verb == Verb::Quit;
         if content.len() < line.len() {
             flow.pass(Leg::Upstream, range);
@@ -202,7 +224,15 @@ impl Pop3Watch {
         {
             let end = match &mut self.answer {
                 Answer::Boundary => {
-                    self.answer = Answer::StatusLine(self.answered(first));
+                    self.answer = self.answered(first, flow);
+                    continue;
+                }
+                Answer::Replaced => {
+                    let Some(end) = memchr(b'\n', rest) else {
+                        return Ok(input.len());
+                    };
+                    at += end + 1;
+                    self.answer = Answer::Boundary;
                     continue;
                 }
                 Answer::StatusLine(_) => memchr(b'\n', rest).map(|lf| lf + 1),
@@ -222,7 +252,9 @@ impl Pop3Watch {
             };
             at += end;
             self.answer = match self.answer {
-                Answer::StatusLine(Shape::Body) => Answer::Body(EndOfBody::at_line_start()),
+                Answer::StatusLine(Shape::Body | Shape::Message(_)) => {
+                    Answer::Body(EndOfBody::at_line_start())
+                }
                 Answer::StatusLine(Shape::Capabilities) => Answer::Capabilities,
                 _ => Answer::Boundary,
             };
@@ -230,17 +262,23 @@ impl Pop3Watch {
         Ok(at)
     }
 
-    /// What follows the status line that begins with `first`.
-    fn answered(&mut self, first: u8) -> Shape {
-        match first {
-            b'+' => self.pending.pop_front().unwrap_or(Shape::Line),
-            b'-' => {
-                self.pending.pop_front();
-                Shape::Line
-            }
+    /// What the status line that begins with `first` is, and leads to.
+    fn answered(&mut self, first: u8, flow: &mut Flow) -> Answer {
+        let due = match first {
+            b'+' | b'-' => self.pending.pop_front(),
             // A stray line answers nothing; a client that knows such a server knows what to do with it.
-            _ => Shape::Line,
+            _ => None,
+        };
+        match due {
+            Some(Shape::Last) => {
+                flow.say(Leg::Client, format!("+OK {}\r\n", self.last));
+                return Answer::Replaced;
+            }
+            Some(Shape::Message(number)) if first == b'+' => self.last = self.last.max(number),
+            Some(Shape::Reset) if first == b'+' => self.last = 0,
+            _ => {}
         }
+        Answer::StatusLine(due.filter(|_| first == b'+').unwrap_or(Shape::Line))
     }
 
     /// One line of a capability list: passed or left out. How much was taken; 0 when more is needed.
@@ -275,10 +313,13 @@ fn shape(line: &[u8]) -> Option<Shape> {
     let command = Command::parse(line);
     let alone = command.trimmed().is_empty();
     match command.verb {
-        Verb::Dele | Verb::Last | Verb::Noop | Verb::Rset | Verb::Stat => Some(Shape::Line),
+        Verb::Dele | Verb::Noop | Verb::Stat => Some(Shape::Line),
+        Verb::Last => Some(Shape::Last),
+        Verb::Rset => Some(Shape::Reset),
         Verb::List | Verb::Uidl if alone => Some(Shape::Body),
         Verb::List | Verb::Uidl => Some(Shape::Line),
-        Verb::Retr | Verb::Top => Some(Shape::Body),
+        Verb::Retr => Some(Shape::Message(number(command.trimmed()))),
+        Verb::Top => Some(Shape::Body),
         Verb::Capa => Some(Shape::Capabilities),
         Verb::Quit if alone => Some(Shape::Line),
         Verb::Apop
@@ -290,6 +331,14 @@ fn shape(line: &[u8]) -> Option<Shape> {
         | Verb::Unknown
         | Verb::User => None,
     }
+}
+
+/// A message number; 0, which no message has, for anything else.
+fn number(text: &[u8]) -> u64 {
+    std::str::from_utf8(text)
+        .ok()
+        .and_then(|it| it.parse().ok())
+        .unwrap_or_default()
 }
 
 const ENDLESS: Breach = Breach {

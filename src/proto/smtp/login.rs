@@ -21,6 +21,7 @@ use super::codec::{
 };
 use super::extensions::with_size;
 use super::frame::{CommandLine, command_line};
+use crate::profile::Quirk;
 use crate::proto::dialogue::{
     ClientTls, CloseReason, Login, LoginAction, LoginInput, LoginSettings,
 };
@@ -63,8 +64,8 @@ impl SmtpLogin {
     /// A dialogue that waits for its connection.
     pub fn new(settings: LoginSettings) -> Self {
         Self {
+            lines: lines_of(&settings),
             settings,
-            lines: Lines::default(),
             state: State::AwaitConnection,
             spoken: false,
             greeted: false,
@@ -97,7 +98,7 @@ impl Login for SmtpLogin {
                 // RFC 3207 section 4.2: what was learnt before TLS is forgotten, EHLO included.
                 self.settings.tls = ClientTls::Active;
                 self.greeted = false;
-                self.lines = Lines::default();
+                self.lines = lines_of(&self.settings);
                 self.state = State::ExpectCommand;
             }
             LoginInput::Accepted(welcome) => self.accepted(welcome, actions),
@@ -191,7 +192,8 @@ impl SmtpLogin {
                 actions.push(LoginAction::Write(reply));
             }
             Command::Helo => {
-                self.greeted = true;
+                // quirk: RFC 4954 section 4 has AUTH after EHLO only; .NET falls back to HELO and logs in all the same.
+                self.greeted = self.settings.offer.profile.has(Quirk::Lenient);
                 let reply = hello::<&str>(&self.settings.host, &[]);
                 actions.push(LoginAction::Write(reply));
             }
@@ -266,6 +268,10 @@ impl SmtpLogin {
         self.lines = Lines::default();
         actions.push(LoginAction::Close(reason));
     }
+}
+
+fn lines_of(settings: &LoginSettings) -> Lines {
+    Lines::new(!settings.offer.profile.has(Quirk::Lenient))
 }
 
 fn say(actions: &mut Vec<LoginAction>, reply: &'static str) {

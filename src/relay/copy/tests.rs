@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::peer::Peer;
+use crate::proto::dialogue::Ending;
 use crate::relay::registry::Registry;
 
 /// Passes whole lines, each of which is answered; holds the client after `hold` until then; answers `help` itself, at

@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::client::sha256;
+
 /// A folder in which a program finds its configuration and leaves what it fetched.
 pub(super) struct Desk {
     folder: TempDir,
@@ -30,7 +32,7 @@ impl Desk {
     pub(super) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, text).expect("write");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("chmod");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("chmod");
         path
     }
 
@@ -41,27 +43,26 @@ impl Desk {
     /// A delivery agent that keeps each message in a file of its own.
     pub(super) fn deliver(&self) -> PathBuf {
         let folder = self.path("delivered");
-        self.write(
-            "deliver",
-            &format!(
-                "#!/bin/sh\ncat >\"$(mktemp {}/XXXXXX)\"\n",
-                folder.display()
-            ),
-        )
+        let script = format!(
+            "#!/bin/sh\ncat >\"$(mktemp {}/XXXXXX)\"\n",
+            folder.display()
+        );
+        let path = self.write("deliver", &script);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("chmod");
+        path
     }
 
     /// Both messages came; fetching programs add headers of their own and keep LF.
     pub(super) fn assert_delivered(&self, how: &str) {
         let delivered: Vec<_> = files(&self.path("delivered"))
             .iter()
-            .map(|file| on_the_wire(file))
+            .map(|file| on_the_wire(&fs::read(file).expect("readable")))
             .collect();
         assert_eq!(delivered.len(), 2, "{how}");
         for message in [MESSAGE, OTHER] {
-            let body = message.split_once("\r\n\r\n").expect("a body").1;
             let came = delivered
                 .iter()
-                .any(|delivered| delivered.ends_with(body.as_bytes()));
+                .any(|delivered| delivered.ends_with(body(message).as_bytes()));
             assert!(
                 came,
                 "{how}: {:?}",
@@ -73,6 +74,21 @@ impl Desk {
         }
     }
 
+    /// Everything `what` names was delivered as it lies at the provider, byte for byte: `imap` means the files `imap-1`,
+    /// `imap-2` and so on, empty all files.
+    pub(super) fn assert_fetched(&self, what: &str, expected: &[&str]) {
+        let sum = |message: &[u8]| sha256(&on_the_wire(message));
+        let mut came: Vec<_> = files(&self.path("delivered"))
+            .iter()
+            .filter(|file| name(file).starts_with(what))
+            .map(|file| sum(&fs::read(file).expect("readable")))
+            .collect();
+        let mut there: Vec<_> = expected.iter().map(|text| sum(text.as_bytes())).collect();
+        came.sort_unstable();
+        there.sort_unstable();
+        assert_eq!(came, there, "{what}: not what lies there");
+    }
+
     /// A program at home here, ended when it takes too long.
     pub(super) fn program(&self, name: &str) -> Command {
         let mut command = Command::new("timeout");
@@ -82,6 +98,13 @@ impl Desk {
             .env("TERM", "xterm")
             .stdin(Stdio::null());
         command
+    }
+
+    /// A script of ours that stands beside this file.
+    pub(super) fn script(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/real/programs")
+            .join(name)
     }
 
     /// Runs a program to its end and gives what it printed.
@@ -107,10 +130,7 @@ pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
         let path = entry.expect("readable").path();
         if path.is_dir() {
             found.extend(files(&path));
-        } else if !path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with('.'))
-        {
+        } else if !name(&path).starts_with('.') {
             found.push(path);
         }
     }
@@ -118,12 +138,16 @@ pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+pub(super) fn name(file: &Path) -> String {
+    let name = file.file_name().expect("a name");
+    name.to_string_lossy().into_owned()
+}
+
 /// What a program keeps with LF, with CRLF.
-pub(super) fn on_the_wire(file: &Path) -> Vec<u8> {
-    let kept = fs::read(file).expect("readable");
+pub(super) fn on_the_wire(kept: &[u8]) -> Vec<u8> {
     let mut wire = Vec::with_capacity(kept.len());
     let mut last = 0;
-    for byte in kept {
+    for &byte in kept {
         if byte == b'\n' && last != b'\r' {
             wire.push(b'\r');
         }
@@ -131,6 +155,11 @@ pub(super) fn on_the_wire(file: &Path) -> Vec<u8> {
         last = byte;
     }
     wire
+}
+
+/// What follows the header of a message.
+pub(super) fn body(message: &str) -> &str {
+    message.split_once("\r\n\r\n").expect("a body").1
 }
 
 pub(super) fn text(bytes: &[u8]) -> String {

@@ -23,7 +23,7 @@ impl Scene {
         let mailbox = Mailbox::new(servers);
         mailbox.seed("", [MESSAGE.as_bytes()]);
         let user = mailbox.user.clone();
-        let proxy = Proxy::start_with_own_ca(tls, &[Account::implicit(&user, servers)]);
+        let proxy = Proxy::start_with_own_ca(tls, "modern", &[Account::implicit(&user, servers)]);
         let desk = Desk::new();
         let exported = proxy.command(&["certs", "export"]);
         assert!(exported.status.success(), "{exported:?}");
@@ -154,7 +154,11 @@ fn curl_speaks_tls_with_own_certificate_files_and_with_our_own() {
         let mailbox = Mailbox::new(servers);
         mailbox.seed("", [MESSAGE.as_bytes()]);
         let scene = Scene {
-            proxy: Proxy::start_with_tls(tls, &[Account::implicit(&mailbox.user, servers)]),
+            proxy: Proxy::start_with_tls(
+                tls,
+                "modern",
+                &[Account::implicit(&mailbox.user, servers)],
+            ),
             user: mailbox.user,
             ..scene
         };

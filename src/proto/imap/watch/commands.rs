@@ -3,9 +3,14 @@
 //! A refused command becomes `tag XREFUSED`, which no server knows: the upstream itself answers BAD, in the right order
 //! among the replies to what else is under way, and nothing has to be put between its responses.
 
+use std::collections::VecDeque;
+
+use super::ancient::{self, Translated};
+use super::idle::{Idle, Tagged};
 use super::traces::Traces;
 use super::words::Words;
 use super::{TAIL, tail};
+use crate::profile::{Profile, Quirk};
 use crate::proto::dialogue::{Breach, HOLD_MAX};
 use crate::proto::flow::Flow;
 use crate::proto::imap::codec::response::Status;
@@ -27,6 +32,12 @@ pub(super) struct Commands {
     logout: Vec<u8>,
     /// Commands begun and not answered.
     unanswered: u64,
+    /// Whether the client waits for news, and how the upstream is kept at it.
+    pub(super) idle: Idle,
+    /// Whether the client may speak as programs did before IMAP4.
+    imap2bis: bool,
+    /// The tags of its FINDs that are not answered.
+    finds: VecDeque<Vec<u8>>,
     /// What would stay behind if the client went now.
     pub(super) traces: Traces,
 }
@@ -56,7 +67,7 @@ enum Kind {
 
 impl Commands {
     /// Begins between two commands. `capabilities` are the upstream's, if it named them.
-    pub(super) fn new(capabilities: Option<&[String]>) -> Self {
+    pub(super) fn new(profile: &Profile, capabilities: Option<&[String]>) -> Self {
         let takes_any = |list: &[String]| {
             list.iter().any(|c| {
                 c.eq_ignore_ascii_case("LITERAL+")
@@ -72,6 +83,9 @@ impl Commands {
             said_logout: false,
             logout: Vec::new(),
             unanswered: 0,
+            idle: Idle::default(),
+            imap2bis: profile.has(Quirk::Imap2bis),
+            finds: VecDeque::new(),
             traces: Traces::new(capabilities),
         }
     }
@@ -87,7 +101,7 @@ impl Commands {
         matches!(
             self.state,
             State::AwaitLiteral { .. } | State::AwaitIdle | State::Leaving
-        )
+        ) || self.idle.is_busy()
     }
 
     /// The tag of a LOGOUT whose turn to be answered here it is: everything before has its answer.
@@ -103,6 +117,11 @@ impl Commands {
         self.said_logout = true;
         self.unanswered += 1;
         self.state = State::Start;
+    }
+
+    /// Whether mailboxes are named to answer a FIND.
+    pub(super) fn is_finding(&self) -> bool {
+        !self.finds.is_empty()
     }
 
     /// Whether the client asked to end the session.
@@ -127,6 +146,7 @@ impl Commands {
         let mut at = 0;
         while let Some(unread) = input.get(at..).filter(|unread| !unread.is_empty()) {
             let taken = match self.state {
+                State::Start if self.idle.is_busy() => 0,
                 State::Start => self.start(at, unread, flow)?,
                 State::Line => self.line(at, unread, flow),
                 State::Literal { left } => self.literal(left, at, unread, flow),
@@ -156,9 +176,10 @@ impl Commands {
             }
             State::AwaitIdle => {
                 self.state = State::Start;
+                self.idle.begin(&self.tag);
                 true
             }
-            _ => true,
+            _ => !self.idle.on_continue(),
         }
     }
 
@@ -166,8 +187,22 @@ impl Commands {
     ///
     /// A command whose literal is missing cannot be `ok` as long as others are unanswered: then a client that uses its tags
     /// twice has had its earlier command answered, and the literal is still to come.
-    pub(super) fn on_tagged(&mut self, tag: &[u8], status: Status) {
+    pub(super) fn on_tagged(&mut self, tag: &[u8], status: Status, flow: &mut Flow) -> Tagged {
+        let whose = self.idle.on_tagged(tag, flow);
+        match whose {
+            Tagged::Ours => {}
+            Tagged::Passed => self.answered(tag, status),
+            Tagged::Renamed => {
+                let tag = self.idle.tag().to_vec();
+                self.answered(&tag, status);
+            }
+        }
+        whose
+    }
+
+    fn answered(&mut self, tag: &[u8], status: Status) {
         self.unanswered = self.unanswered.saturating_sub(1);
+        self.finds.retain(|find| find != tag);
         if status == Status::Bad {
             // Servers count what they do not understand, and lose patience with whom they know.
             self.traces.spoil();
@@ -222,6 +257,23 @@ impl Commands {
             }
             self.traces.on_command(name, next);
         }
+        if self.idle.is_on() && self.idle.end() {
+            self.unanswered = self.unanswered.saturating_sub(1);
+            let done = tag.eq_ignore_ascii_case(b"DONE") && name.is_empty();
+            if let (true, Some(end)) = (done, end) {
+                return Ok(end + 1);
+            }
+        }
+        if self.imap2bis && ancient::concerns(name) && self.finds.len() < FINDS_MAX {
+            let Some(end) = end else {
+                return Ok(0);
+            };
+            let rest = line.get(words.position()..).unwrap_or_default();
+            if let Some(translated) = ancient::translate(name, rest) {
+                self.say_translated(tag, translated, flow);
+                return Ok(end + 1);
+            }
+        }
         self.tag.clear();
         self.tag.extend_from_slice(tag);
         self.kind = kind(name);
@@ -233,6 +285,16 @@ impl Commands {
         }
         self.state = State::Line;
         Ok(self.line(at, unread, flow))
+    }
+
+    fn say_translated(&mut self, tag: &[u8], translated: Translated, flow: &mut Flow) {
+        self.tag = tag.to_vec();
+        self.unanswered += 1;
+        if translated.finds {
+            self.finds.push_back(tag.to_vec());
+        }
+        let line = [tag, b" ", &translated.command, b"\r\n"].concat();
+        flow.say(Leg::Upstream, line);
     }
 
     /// LOGOUT, which is answered here. `taken` is its line.
@@ -327,6 +389,9 @@ fn kind(name: &[u8]) -> Kind {
         Kind::Passed
     }
 }
+
+/// FINDs that may be unanswered; programs of that time said one after the other. Those beyond are refused upstream.
+const FINDS_MAX: usize = 16;
 
 /// The commands behind the capabilities that are hidden, and those of a state that is over.
 const REFUSED: [&[u8]; 10] = [

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
+use super::ancient;
 use super::commands::Commands;
+use super::idle::Tagged;
 use super::words::Words;
 use super::{TAIL, tail};
 use crate::profile::{Profile, Shown};
@@ -111,6 +113,10 @@ impl Responses {
         let mut at = 0;
         while let Some(unread) = input.get(at..).filter(|unread| !unread.is_empty()) {
             let taken = match self.state {
+                // Message data, and most of a session: FETCH, EXISTS, EXPUNGE.
+                State::Start if is_message_data(unread) => {
+                    self.pass_line(Kind::Data, at, unread, flow)
+                }
                 State::Start => self.start(at, unread, commands, flow)?,
                 State::Line(kind) => self.line(kind, at, unread, flow),
                 State::Literal { left } => self.literal(left, at, unread, flow),
@@ -130,7 +136,8 @@ impl Responses {
         }
     }
 
-    /// Looks at the first words of a response.
+    /// Looks at the first words of a response that is no message data. Apart from the way that most take, which is short.
+    #[inline(never)]
     fn start(
         &mut self,
         at: usize,
@@ -138,14 +145,21 @@ impl Responses {
         commands: &mut Commands,
         flow: &mut Flow,
     ) -> Result<usize, Breach> {
-        if let [b'*', b' ', b'0'..=b'9', ..] = unread {
-            // Message data, and most of a session: FETCH, EXISTS, EXPUNGE.
-            return Ok(self.pass_line(Kind::Data, at, unread, flow));
-        }
         let window = unread.get(..HOLD_MAX).unwrap_or(unread);
         let end = memchr::memchr(b'\n', window);
         let line = window.get(..end.unwrap_or(window.len())).unwrap_or(window);
         let incomplete = window.len() < HOLD_MAX;
+        if commands.is_finding() {
+            match (end, ancient::mailbox_name(line)) {
+                (None, _) if incomplete => return Ok(0),
+                (Some(_), Some(name)) => {
+                    flow.say(Leg::Client, "* MAILBOX ");
+                    let rest = unread.get(name..).unwrap_or_default();
+                    return Ok(name + self.pass_line(Kind::Data, at + name, rest, flow));
+                }
+                _ => {}
+            }
+        }
         let Some(response) = first_words(Words::new(line, end.is_some())) else {
             if incomplete {
                 return Ok(0);
@@ -162,33 +176,37 @@ impl Responses {
                 what: "a capability list or referral over 16 KiB",
             });
         }
-        let kind = self.tell(response.who, commands);
+        let (kind, said) = self.tell(response.who, commands, flow);
         if let (Some(edit), Some(end)) = (response.edit, end)
             && kind != Kind::Dropped
         {
             let taken = end + 1;
-            say_edited(
-                edit,
-                &self.profile.imap,
-                at,
-                unread.get(..taken).unwrap_or(unread),
-                flow,
-            );
+            let line = unread.get(..taken).unwrap_or(unread);
+            say_edited(edit, &self.profile.imap, said, at, line, flow);
             return Ok(taken);
         }
-        Ok(self.pass_line(kind, at, unread, flow))
+        let rest = unread.get(said..).unwrap_or_default();
+        Ok(said + self.pass_line(kind, at + said, rest, flow))
     }
 
-    /// Tells the other direction who spoke, and says how the line is passed.
-    fn tell(&mut self, who: Who<'_>, commands: &mut Commands) -> Kind {
+    /// Tells the other direction who spoke. How the line is passed, and how much of its start has been said already, in
+    /// other words.
+    fn tell(&mut self, who: Who<'_>, commands: &mut Commands, flow: &mut Flow) -> (Kind, usize) {
         match who {
-            Who::Data => return Kind::Data,
-            Who::Continue if !commands.on_continue() => return Kind::Dropped,
-            Who::Tagged(tag, status) => commands.on_tagged(tag, status),
+            Who::Data => return (Kind::Data, 0),
+            Who::Continue if !commands.on_continue() => return (Kind::Dropped, 0),
+            Who::Tagged(tag, status) => match commands.on_tagged(tag, status, flow) {
+                Tagged::Passed => {}
+                Tagged::Ours => return (Kind::Dropped, 0),
+                Tagged::Renamed => {
+                    flow.say(Leg::Client, commands.idle.tag().to_vec());
+                    return (Kind::Text, tag.len());
+                }
+            },
             Who::Bye => self.said_bye = true,
             Who::Continue | Who::Text => {}
         }
-        Kind::Text
+        (Kind::Text, 0)
     }
 
     fn pass_line(&mut self, kind: Kind, at: usize, unread: &[u8], flow: &mut Flow) -> usize {
@@ -224,6 +242,11 @@ impl Responses {
         self.state = literal_of(left.saturating_sub(taken as u64));
         taken
     }
+}
+
+/// message-data = nz-number SP ("EXPUNGE" / ("FETCH" SP msg-att)), and the like.
+fn is_message_data(unread: &[u8]) -> bool {
+    matches!(unread, [b'*', b' ', b'0'..=b'9', ..])
 }
 
 /// What follows the announcement of `size` octets; the line goes on behind them.
@@ -295,12 +318,14 @@ fn status(word: &[u8]) -> Option<Status> {
 }
 
 /// Says `line` with its change, or passes it where nothing is to change.
-fn say_edited(edit: Edit, shown: &Shown, at: usize, line: &[u8], flow: &mut Flow) {
+///
+/// `said` octets of its start have been said already, before what changes.
+fn say_edited(edit: Edit, shown: &Shown, said: usize, at: usize, line: &[u8], flow: &mut Flow) {
     let edited = edited(edit, shown, line);
     if edited == line {
-        flow.pass(Leg::Client, at..at + line.len());
+        flow.pass(Leg::Client, at + said..at + line.len());
     } else {
-        flow.say(Leg::Client, edited);
+        flow.say(Leg::Client, edited.get(said..).unwrap_or_default().to_vec());
     }
 }
 
