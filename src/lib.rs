@@ -26,14 +26,15 @@
 //! | [`web`] | what a person looks at: where sign-ins end, and what `status` and `sign-in` ask a running service |
 //! | [`cli`] | what a person types; the only code that prints |
 //!
-//! [`address`], [`protocol`] and [`secret`] are leaves that every folder may use, [`disk`] one for those that keep something on the disk. Imports run one way: `proto` and `config` know
+//! [`address`], [`peer`], [`profile`], [`protocol`] and [`secret`] are leaves that every folder may use, [`disk`] one for
+//! those that keep something on the disk. Imports run one way: `proto` and `config` know
 //! nobody but those leaves; `net`, `auth` and `store` use them and each other only through their front doors; `relay`
 //! and `bridge` stand on these; `web` and `cli` stand on top. `tests/boundaries.rs` holds this.
 //!
 //! # The life of a session
 //!
-//! 1. [`net`] accepts and `relay::service` spawns on the thread that has the fewest sessions; the accept loop does nothing
-//!    else.
+//! 1. [`net`] accepts and `relay::gate` spawns on the thread that has the fewest sessions; the accept loop does nothing
+//!    else. Where a listener asks whose program connects, or for whom, a task of its own asks before.
 //! 2. A [`proto::dialogue::Login`] greets the client, by the listener's [`profile`], and speaks for itself until it has a login attempt. Everything
 //!    before authentication is synthesised, never filtered from an upstream: the upstream is not known yet, which is
 //!    what lets one port serve every account and every provider.
@@ -131,6 +132,12 @@
 //! - **Our own CA is bound to names** ([`net::certificates`]): whoever trusts it, and whoever steals its key, gets local
 //!   names and no others. It is made once; what may be trusted already is never replaced unasked. Its certificates live
 //!   for a year and are renewed by a look every five minutes, which finds the user's own files renewed as well.
+//! - **Who comes by a port of this machine is asked of the system** ([`net::owner`]) and believed only while the connection
+//!   is open: of one that is closed Linux says user 0. A user at a Unix socket is a peer as an address is.
+//! - **A load balancer says whom it connects for, or is refused**: a listener that believed a header where there is one would
+//!   believe anybody. The header is read by its own lengths, so that no octet of the client's is taken with it.
+//! - **systemd's sockets are kept for as long as the process runs**: they cannot be had twice, and a listener that a reload
+//!   takes away may come back.
 //! - **The callback listener reads HTTP by hand** ([`proto::http`]), as does the demo's authorization server. It answers
 //!   one GET a connection with one page; a framework would add a router, a service stack and timeouts to configure, and
 //!   still leave the limits on head and `Host` to us.
@@ -151,6 +158,7 @@ pub mod cli;
 pub mod config;
 pub mod disk;
 pub mod net;
+pub mod peer;
 pub mod profile;
 pub mod proto;
 pub mod protocol;

@@ -23,6 +23,7 @@ const HOUSE: &[Room] = &[
     room("secret", &[]),
     room("address", &[]),
     room("protocol", &[]),
+    room("peer", &[&["address"]]),
     room("profile", &[&["protocol"]]),
     room("disk", &[&["secret"]]),
     room("proto", &[LEAVES]),
@@ -38,7 +39,7 @@ const HOUSE: &[Room] = &[
     room("cli", &[LEAVES, DISK, MEANING, GROUND, SESSIONS, &["web"]]),
 ];
 
-const LEAVES: &[&str] = &["secret", "address", "protocol", "profile"];
+const LEAVES: &[&str] = &["secret", "address", "protocol", "peer", "profile"];
 /// How secrets lie on the disk.
 const DISK: &[&str] = &["disk"];
 const MEANING: &[&str] = &["proto", "config"];

@@ -15,8 +15,8 @@ use std::time::{Duration, SystemTime};
 use mailsluice::auth::Authenticator;
 use mailsluice::auth::oauth::Tokens;
 use mailsluice::config::runtime::{
-    Accounts, CertificateFiles, CertificateSettings, CertificateSource, Config, KeySource, Limits,
-    Listener, ListenerTls, LogSettings, SignInSettings, StoreSettings, WarmSettings,
+    Accounts, CertificateFiles, CertificateSettings, CertificateSource, Config, Door, KeySource,
+    Limits, Listener, ListenerTls, LogSettings, SignInSettings, StoreSettings, WarmSettings,
 };
 use mailsluice::net::certificates::Folder;
 use mailsluice::protocol::Protocol;
@@ -86,7 +86,8 @@ async fn start(config: Config) -> Service {
 fn config(state_dir: &Path, tls: ListenerTls) -> Config {
     let listeners = Protocol::ALL.map(|protocol| Listener {
         protocol,
-        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        address: SocketAddr::from(([127, 0, 0, 1], 0)).into(),
+        door: Door::default(),
         tls: tls.clone(),
         networks: Vec::new(),
         pin: None,

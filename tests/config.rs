@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use mailsluice::config::providers::{self, AuthMethod, Provider, ServerTls, UserForm};
 use mailsluice::config::runtime::{
-    AccountAuth, Config, KeySource, ListenerTls, NoLogin, Pin, SecretSource, Trust,
+    AccountAuth, Config, KeySource, ListenAddress, ListenerTls, NoLogin, Pin, SecretSource, Trust,
 };
 use mailsluice::config::{Flag, Found, LoadRequest, Loaded, Problem, Problems, load};
+use mailsluice::peer::Peer;
 use mailsluice::protocol::{Protocol, SenderRule, TlsMode};
 use toml_edit::{DocumentMut, Item, TableLike};
 
@@ -367,7 +368,14 @@ fn a_scanner_needs_six_lines_and_on_this_machine_four() {
                 (SenderRule::Rewrite, SenderRule::Rewrite)
             );
             assert!(terms.messages_per_hour > 0 && terms.recipients > 0 && terms.size > 0);
-            (listener.networks.len(), listener.takes_plain_login())
+            let peer = Peer::from(SocketAddr::from(([192, 168, 1, 9], 9)));
+            let here = Peer::from(SocketAddr::from(([127, 0, 0, 1], 9)));
+            let peer = if listener.networks.is_empty() {
+                here
+            } else {
+                peer
+            };
+            (listener.networks.len(), listener.takes_plain_login(peer))
         });
         listeners.collect::<Vec<_>>()
     };
@@ -630,7 +638,44 @@ fn ports_that_cannot_be_had_are_told_with_the_rest() {
     let expected = fs::read_to_string(path.with_extension("probed")).unwrap();
     assert_eq!(problems.to_string(), expected.trim_end());
     let ports = problems.iter().filter_map(Problem::port_trouble).count();
-    assert_eq!((ports, problems.iter().count()), (4, 5));
+    assert_eq!((ports, problems.iter().count()), (8, 9));
+}
+
+#[test]
+fn a_listener_lets_in_whom_its_keys_name() {
+    let text = "[[listener]]\nprotocol = \"imap\"\nport = 2143\nproxy_protocol = [\"10.0.0.0/8\", \"fd00::1\"]\n\
+                [[listener]]\nprotocol = \"pop3\"\naddress = \"systemd:pop3\"\n\
+                [[listener]]\nprotocol = \"smtp\"\naddress = [\"unix:smtp.sock\", \"unix:/run/smtp.sock\"]\n\
+                allow_uids = [1000, \"root\"]\nmode = \"0660\"\n";
+    let loaded = load_text(text).unwrap();
+    let [v4, v6, pop3, relative, absolute] = loaded.config.listeners.as_slice() else {
+        panic!("five listeners: {:?}", loaded.config.listeners);
+    };
+    for balanced in [v4, v6] {
+        assert_eq!(balanced.door.balancers.len(), 2);
+        assert_eq!(
+            balanced.networks.len(),
+            2,
+            "whom it connects for may be anywhere"
+        );
+    }
+    assert!(pop3.networks.is_empty(), "this machine alone");
+    assert_eq!(pop3.address, ListenAddress::Systemd("pop3".to_owned()));
+    let folder = loaded.path.parent().unwrap();
+    assert_eq!(
+        relative.address,
+        ListenAddress::Unix(folder.join("smtp.sock"))
+    );
+    assert_eq!(
+        absolute.address,
+        ListenAddress::Unix("/run/smtp.sock".into())
+    );
+    for unix in [relative, absolute] {
+        assert_eq!(
+            (unix.door.users.as_deref(), unix.door.mode),
+            (Some(&[1000, 0][..]), 0o660)
+        );
+    }
 }
 
 #[test]
@@ -654,7 +699,21 @@ fn a_port_taken_at_the_last_moment_is_told_in_the_same_words() {
 }
 
 /// A machine on which some ports cannot be had.
-fn refusing(address: SocketAddr) -> Result<(), ErrorKind> {
+fn refusing(address: &ListenAddress) -> Result<(), ErrorKind> {
+    let address = match address {
+        ListenAddress::Tcp(address) => *address,
+        ListenAddress::Systemd(_) => return Ok(()),
+        ListenAddress::Unix(path) if path.starts_with("/nowhere") => {
+            return Err(ErrorKind::NotFound);
+        }
+        ListenAddress::Unix(path) if path.starts_with("/precious") => {
+            return Err(ErrorKind::AlreadyExists);
+        }
+        ListenAddress::Unix(path) if path.starts_with("/closed") => {
+            return Err(ErrorKind::PermissionDenied);
+        }
+        ListenAddress::Unix(_) => return Err(ErrorKind::AddrInUse),
+    };
     match address.port() {
         0..1024 => Err(ErrorKind::PermissionDenied),
         1143 => Err(ErrorKind::AddrInUse),

@@ -1,6 +1,5 @@
 //! Decides on login attempts. The order of the steps is in the folder's own words, `mod.rs`.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use crate::config::oauth::Grant;
 use crate::config::runtime::{
     Account, AccountAuth, Config, NoLogin, Pin, Proxy, ProxyPassword, SecretSource,
 };
+use crate::peer::Who;
 use crate::proto::dialogue::{Credential, LoginAttempt, Proof};
 use crate::proto::refusal::Refusal;
 use crate::proto::sasl::Challenges;
@@ -129,9 +129,10 @@ impl Authenticator {
         config: &Config,
         pin: Option<&Pin>,
         protocol: Protocol,
-        peer: IpAddr,
+        peer: impl Into<Who>,
         attempt: LoginAttempt,
     ) -> Result<Granted, Refusal> {
+        let peer = peer.into();
         let (account, on) = match config.accounts.find(protocol, &attempt.name, pin) {
             Found::Account(account) => (account, true),
             Found::ProtocolOff(account) => (account, false),
@@ -365,7 +366,7 @@ impl Authenticator {
         &self,
         account: Arc<Account>,
         protocol: Protocol,
-        peer: IpAddr,
+        peer: Who,
         attempt: LoginAttempt,
     ) -> Result<Granted, Refusal> {
         let address = &account.address;

@@ -1,6 +1,5 @@
 //! Whether a client knows a local password: the throttle before, the answer's time after.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -9,6 +8,7 @@ use super::error::PasswordError;
 use super::refusals;
 use super::throttle::{Guess, Throttle};
 use super::verifier::{Challenged, Proven, Tags};
+use crate::peer::Who;
 use crate::proto::dialogue::Proof;
 use crate::proto::refusal::Refusal;
 use crate::secret::Secret;
@@ -41,14 +41,14 @@ impl LocalCheck {
     pub(super) async fn of_account(
         &self,
         account: &str,
-        peer: IpAddr,
+        peer: Who,
         proof: Proof,
     ) -> Result<Known, Refusal> {
         self.prove(account, account, peer, proof).await
     }
 
     /// For a name that leads nowhere: costs and says what a wrong password does.
-    pub(super) async fn of_nobody(&self, name: &str, peer: IpAddr, proof: Proof) -> Refusal {
+    pub(super) async fn of_nobody(&self, name: &str, peer: Who, proof: Proof) -> Refusal {
         let proof = self.prove(&name.to_lowercase(), NOBODY, peer, proof).await;
         proof.err().unwrap_or_else(refusals::wrong_password)
     }
@@ -58,7 +58,7 @@ impl LocalCheck {
     pub(super) async fn of_pass_through(
         &self,
         account: &str,
-        peer: IpAddr,
+        peer: Who,
         password: &Secret,
     ) -> Result<Guess, Refusal> {
         let tags = Tags::new(self.store.verifier_key(), account, password);
@@ -81,7 +81,7 @@ impl LocalCheck {
         &self,
         name: &str,
         account: &str,
-        peer: IpAddr,
+        peer: Who,
         proof: Proof,
     ) -> Result<Known, Refusal> {
         // A digest is another one each time: the same wrong password sent again counts again.

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
 use super::error::SecretError;
-use crate::config::runtime::SecretSource;
+use crate::config::runtime::{ACTIVATION_VARIABLES, SecretSource};
 use crate::proto::text::sanitise;
 use crate::secret::{Audience, Secret};
 use crate::store::{self, Store};
@@ -68,6 +68,9 @@ async fn run(line: &str) -> Result<Secret, SecretError> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
+    for variable in ACTIVATION_VARIABLES {
+        command.env_remove(variable);
+    }
     #[cfg(unix)]
     command.process_group(0);
     let failed = |error| SecretError::Spawn(Arc::new(error));

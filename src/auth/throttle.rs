@@ -12,7 +12,7 @@
 //! - An attempt that repeats a password is the same guess: it is charged once, and checked no earlier than the first.
 //!   So a forgotten phone that polls with an old password each minute, or five connections that a program opens at
 //!   once, count as one, below every allowance: the desktop program beside it never waits.
-//! - All local programs share the loopback addresses, so those have no peer bucket: guessing at one account delays no
+//! - All local programs share the loopback addresses, so those have no peer bucket, as a user at a Unix socket has: guessing at one account delays no
 //!   other. A hostile local program can delay the logins of the account it guesses at; it cannot make them fail as wrong.
 //! - A pair that has logged in is known for 30 days and answers for itself alone: strangers who guess at the account
 //!   from elsewhere delay strangers.
@@ -24,14 +24,13 @@
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::address::counted_as;
+use crate::peer::Who;
 
 /// Remembers failures, in a table of bounded size.
 pub(super) struct Throttle {
@@ -45,7 +44,7 @@ pub(super) struct Throttle {
 /// One attempt: who tries which password where. Equal guesses have equal values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Guess {
-    peer: IpAddr,
+    peer: Who,
     account: u64,
     password: u64,
 }
@@ -65,16 +64,16 @@ impl Throttle {
     }
 
     /// Names an attempt. `password` is a keyed hash of what was sent, never the bytes themselves.
-    pub(super) fn guess(&self, peer: IpAddr, account: &str, password: &[u8]) -> Guess {
+    pub(super) fn guess(&self, peer: impl Into<Who>, account: &str, password: &[u8]) -> Guess {
         Guess {
-            peer: counted_as(peer),
+            peer: peer.into(),
             account: self.hasher.hash_one(account),
             password: self.hasher.hash_one(password),
         }
     }
 
     /// Names an attempt that shows nothing by which the same one could be known again.
-    pub(super) fn unlike_any(&self, peer: IpAddr, account: &str) -> Guess {
+    pub(super) fn unlike_any(&self, peer: impl Into<Who>, account: &str) -> Guess {
         let number = self.unlike.fetch_add(1, Ordering::Relaxed);
         self.guess(peer, account, &number.to_be_bytes())
     }
@@ -129,9 +128,9 @@ struct Table(HashMap<Key, Bucket>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Key {
-    Pair(IpAddr, u64),
+    Pair(Who, u64),
     Account(u64),
-    Peer(IpAddr),
+    Peer(Who),
 }
 
 impl Table {
@@ -141,7 +140,7 @@ impl Table {
         let known = self.0.get(&pair(guess)).is_some_and(|b| b.is_known(now));
         if !known {
             buckets.push((Key::Account(guess.account), SHARED_ALLOWANCE));
-            if !guess.peer.is_loopback() {
+            if !guess.peer.is_anybody_here() {
                 buckets.push((Key::Peer(guess.peer), SHARED_ALLOWANCE));
             }
         }
@@ -292,6 +291,8 @@ const ENTRIES_MAX: usize = 32_768;
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
@@ -433,11 +434,23 @@ mod tests {
             .filter_map(|n| waits(&throttle, peer(1), &format!("user{n}"), 1, now).remove(0))
             .count();
         assert_eq!(checked, 25);
-        assert_eq!(
-            counted_as("2001:db8::1".parse().unwrap()),
-            counted_as("2001:db8::2".parse().unwrap())
-        );
-        assert_eq!(counted_as("::ffff:192.0.2.1".parse().unwrap()), peer(1));
+        let of = |ip: &str| Who::from(ip.parse::<IpAddr>().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::2"));
+        assert_eq!(of("::ffff:192.0.2.1"), peer(1).into());
+    }
+
+    #[test]
+    fn a_user_at_a_unix_socket_is_a_peer_as_an_address_is() {
+        let throttle = Throttle::new();
+        let now = Instant::now();
+        let mut checked = 0;
+        for n in 0_u32..1_000 {
+            let guess = throttle.guess(Who::User(1000), &format!("user{n}"), b"guess");
+            checked += usize::from(throttle.reserve(guess, now).is_ok());
+        }
+        assert_eq!(checked, 25);
+        let other = throttle.guess(Who::User(1001), "user0", b"other guess");
+        assert_eq!(throttle.reserve(other, now), Ok(now));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::auth::Authenticator;
 use crate::auth::oauth::Tokens;
 use crate::config::Loaded;
 use crate::config::problem::Problems;
-use crate::config::runtime::{Account, Config, Endpoint};
+use crate::config::runtime::{Account, Config, Endpoint, ListenAddress};
 use crate::proto::refusal::Refusal;
 use crate::protocol::Protocol;
 use crate::relay::Probe;
@@ -68,6 +68,15 @@ pub(crate) fn check(context: &Context, arguments: &CheckArguments) -> Result<Exi
         sound.into_iter().try_for_each(|it| writeln!(out, "{it}"))?;
         let unlocked = unlocked(&loaded.config);
         unlocked.iter().try_for_each(|it| writeln!(out, "{it}"))?;
+        for listener in &loaded.config.listeners {
+            if let ListenAddress::Systemd(_) = listener.address {
+                let (protocol, address) = (listener.protocol, &listener.address);
+                writeln!(
+                    out,
+                    "{protocol} {address}: opened by systemd, when it starts the service"
+                )?;
+            }
+        }
         if failed == 0 && faults.is_empty() {
             writeln!(out, "{}", summary(&loaded))?;
         }

@@ -8,6 +8,7 @@ use crate::auth::PasswordError;
 use crate::auth::oauth::OAuthError;
 use crate::config::edit::EditError;
 use crate::config::{Problem, Problems};
+use crate::net::NetError;
 use crate::net::certificates::CertificateError;
 use crate::store::StoreError;
 use crate::web::{CallbackError, Failure};
@@ -30,6 +31,9 @@ pub(crate) enum CliError {
     /// The account's password comes from elsewhere.
     #[error("the password of {account} is not in the store; the configuration says where it is")]
     NotStored { account: String },
+    /// What systemd says it handed over is not there.
+    #[error(transparent)]
+    Activation(#[from] NetError),
     /// Listeners that cannot be opened.
     #[error("not every listener can be opened\n{lines}")]
     Ports { lines: String, denied: bool },
@@ -168,7 +172,7 @@ impl CliError {
                 Failure::Refused => Exit::NoPerm,
                 Failure::Unavailable | Failure::NotUnderstood => Exit::Unavailable,
             },
-            Self::OAuth(_) | Self::Callback(_) => Exit::Unavailable,
+            Self::OAuth(_) | Self::Callback(_) | Self::Activation(_) => Exit::Unavailable,
             Self::Mismatch | Self::NoSecret | Self::Password(_) => Exit::DataErr,
             Self::Edit(error) => edit(error),
             Self::Write { .. } => Exit::CantCreat,

@@ -11,12 +11,15 @@ use super::{harden, logging};
 use crate::auth::Authenticator;
 use crate::auth::oauth::Tokens;
 use crate::config::Loaded;
-use crate::config::runtime::Config;
+use crate::config::runtime::{Config, ListenAddress};
+use crate::net::Inherited;
 use crate::relay::{Service, Workers};
 use crate::web::{Desk, ListenerView, Status};
 
 /// Runs until a signal ends it.
 pub(crate) fn run(context: &Context) -> Result<Exit, CliError> {
+    // Before any descriptor is opened: systemd's are known by their numbers.
+    let inherited = Inherited::take();
     // Before anything else: two services in one state folder would also dispute the ports.
     context.refuse_second()?;
     let loaded = context.load_for_start()?;
@@ -27,10 +30,10 @@ pub(crate) fn run(context: &Context) -> Result<Exit, CliError> {
     if let Err(error) = harden::raise_files() {
         tracing::warn!(cause = %error, "the limit of open files cannot be raised");
     }
-    super::block_on(serve(context, loaded))?
+    super::block_on(serve(context, loaded, inherited?))?
 }
 
-async fn serve(context: &Context, loaded: Loaded) -> Result<Exit, CliError> {
+async fn serve(context: &Context, loaded: Loaded, inherited: Inherited) -> Result<Exit, CliError> {
     // Before anything is opened: a signal during the start must not be lost.
     let mut signals = Signals::listen()?;
     let store = context.store(&loaded.config).await?;
@@ -38,8 +41,17 @@ async fn serve(context: &Context, loaded: Loaded) -> Result<Exit, CliError> {
     let authenticator = Arc::new(Authenticator::new(store.clone(), tokens.clone()));
     let config = Arc::clone(&loaded.config);
     let workers = Workers::start().map_err(CliError::Runtime)?;
-    let mut service = Service::start(Arc::clone(&config), Arc::clone(&authenticator), workers)
-        .map_err(|errors| ports(&loaded, &errors))?;
+    let unused = unused(&inherited, &config);
+    let mut service = Service::start_with(
+        Arc::clone(&config),
+        Arc::clone(&authenticator),
+        workers,
+        inherited,
+    )
+    .map_err(|errors| ports(&loaded, &errors))?;
+    for name in unused {
+        tracing::warn!(name, "systemd handed over a socket that no listener names");
+    }
     let sign_ins = SignIns::start(tokens, service.overview()).await?;
     let _control = open_control(&config, &service, sign_ins.desk()).await?;
     tracing::info!(
@@ -64,6 +76,19 @@ async fn serve(context: &Context, loaded: Loaded) -> Result<Exit, CliError> {
     store.close().await;
     tracing::info!(by_themselves, "stopped");
     Ok(Exit::Ok)
+}
+
+/// The names of what systemd opened and nobody listens on.
+fn unused(inherited: &Inherited, config: &Config) -> Vec<String> {
+    let used = |name: &str| {
+        let name = ListenAddress::Systemd(name.to_owned());
+        config.listeners.iter().any(|l| l.address == name)
+    };
+    let names = inherited.names().into_iter();
+    names
+        .filter(|name| !used(name))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A configuration with a mistake changes nothing: the old one goes on.
@@ -123,7 +148,7 @@ async fn open_control(
         pid: std::process::id(),
         up_s: started.elapsed().as_secs(),
         listeners: overview
-            .addresses()
+            .places()
             .into_iter()
             .map(|(protocol, address)| ListenerView {
                 protocol: protocol.to_string(),

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use crate::config::runtime::{Account, AccountAuth, Config, Listener, ListenerTls, Pin};
+use crate::config::runtime::{
+    Account, AccountAuth, Config, ListenAddress, Listener, ListenerTls, Pin,
+};
 use crate::protocol::Protocol;
 use crate::secret::Secret;
 use crate::web::GrantView;
@@ -21,7 +23,7 @@ fn serving<'a>(config: &'a Config, account: &'a Account) -> impl Iterator<Item =
                 .listeners
                 .iter()
                 .filter(|l| l.protocol == protocol && serves(l, account))
-                .min_by_key(|l| (!l.address.ip().is_loopback(), l.address.is_ipv6()))
+                .min_by_key(|l| rank(&l.address))
         })
 }
 
@@ -54,10 +56,9 @@ pub(crate) fn write(
     for listener in serving(config, account) {
         writeln!(
             out,
-            "  {:9}  server {}, port {}, security {}",
+            "  {:9}  {}, security {}",
             listener.protocol.name().to_uppercase(),
-            host(listener.address),
-            listener.address.port(),
+            place(&listener.address),
             security(&listener.tls)
         )?;
     }
@@ -91,12 +92,20 @@ pub(crate) fn write(
 pub(crate) fn document(config: &Config, account: &Account, grant: Option<&GrantView>) -> Value {
     let listeners: Vec<_> = serving(config, account)
         .map(|listener| {
-            json!({
-                "protocol": listener.protocol.name(),
-                "host": host(listener.address),
-                "port": listener.address.port(),
-                "security": security(&listener.tls),
-            })
+            let (protocol, security) = (listener.protocol.name(), security(&listener.tls));
+            match listener.address.tcp() {
+                Some(address) => json!({
+                    "protocol": protocol,
+                    "host": host(address),
+                    "port": address.port(),
+                    "security": security,
+                }),
+                None => json!({
+                    "protocol": protocol,
+                    "socket": listener.address.to_string(),
+                    "security": security,
+                }),
+            }
         })
         .collect();
     json!({
@@ -107,6 +116,28 @@ pub(crate) fn document(config: &Config, account: &Account, grant: Option<&GrantV
         "grant": grant,
         "listeners": listeners,
     })
+}
+
+/// What programs know best comes first; a Unix socket last.
+fn rank(address: &ListenAddress) -> (bool, bool, bool) {
+    match address {
+        ListenAddress::Tcp(address) => (false, !address.ip().is_loopback(), address.is_ipv6()),
+        ListenAddress::Systemd(_) => (true, false, false),
+        ListenAddress::Unix(_) => (true, true, false),
+    }
+}
+
+/// What to type as the server.
+fn place(address: &ListenAddress) -> String {
+    match address {
+        ListenAddress::Tcp(address) => {
+            format!("server {}, port {}", host(*address), address.port())
+        }
+        ListenAddress::Unix(path) => format!("Unix socket {}", path.display()),
+        ListenAddress::Systemd(name) => {
+            format!("where the systemd socket named {name} listens")
+        }
+    }
 }
 
 /// An address a person can type: an unspecified one stands for all of this machine's.
@@ -128,3 +159,30 @@ fn security(tls: &ListenerTls) -> &'static str {
 
 /// What the address of a catch-all entry begins with.
 const CATCH_ALL: char = '*';
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_comes_before_what_few_programs_know() {
+        let mut addresses = [
+            ListenAddress::Unix("/run/imap.sock".into()),
+            ListenAddress::Systemd("imap".to_owned()),
+            ListenAddress::Tcp("0.0.0.0:143".parse().unwrap()),
+            ListenAddress::Tcp("[::1]:143".parse().unwrap()),
+            ListenAddress::Tcp("127.0.0.1:143".parse().unwrap()),
+        ];
+        addresses.sort_by_key(rank);
+        assert_eq!(
+            addresses.map(|address| place(&address)),
+            [
+                "server 127.0.0.1, port 143",
+                "server ::1, port 143",
+                "server this machine's name or address, port 143",
+                "where the systemd socket named imap listens",
+                "Unix socket /run/imap.sock",
+            ]
+        );
+    }
+}

@@ -3,13 +3,13 @@
 mod words;
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use self::words::{
-    are, as_told, cannot_listen, device_hint, did_you_mean, in_words, issuer_hint, or_oauth,
+    are, as_told, cannot_listen, device_hint, did_you_mean, in_words, issuer_hint, kind, or_oauth,
     or_switch_off, profile_hint, provider_hint,
 };
+use super::reach::ListenAddress;
 use crate::secret::Audience;
 
 /// One kind of mistake. Its text follows the place and the key.
@@ -363,14 +363,18 @@ pub(super) enum Fault {
     #[error("port means both loopbacks and address spells it out: remove one of the two")]
     PortAndAddress,
     #[error(
-        "write an address with a port: \"127.0.0.1:1143\" or \"[::1]:1143\", or a list of them"
+        "write an address with a port, \"127.0.0.1:1143\" or \"[::1]:1143\", a path as \"unix:/run/imap.sock\", or a \
+         name as \"systemd:imap\"; or a list of them"
     )]
     NotASocketAddress,
-    #[error("{0} is taken by another listener: choose another port")]
-    AddressTaken(SocketAddr),
-    #[error("{} {}", are(addresses), cannot_listen(*trouble, *by_default))]
+    #[error(
+        "{address} is taken by another listener: choose another {}",
+        kind(address)
+    )]
+    AddressTaken { address: ListenAddress },
+    #[error("{} {}", are(addresses), cannot_listen(addresses, *trouble, *by_default))]
     CannotListen {
-        addresses: Vec<SocketAddr>,
+        addresses: Vec<ListenAddress>,
         trouble: io::ErrorKind,
         by_default: bool,
     },
@@ -382,6 +386,49 @@ pub(super) enum Fault {
         "certificate and key go together: write both, two PEM files, or neither for a certificate that mailsluice makes"
     )]
     HalfACertificate,
+    #[cfg(unix)]
+    #[error("the system has no room for this path: choose a shorter one, of some 100 octets")]
+    SocketPathTooLong,
+    #[cfg(not(unix))]
+    #[error("this system has no Unix sockets: write an address with a port")]
+    NoUnixSockets,
+    #[error("there is no systemd on this system: write an address with a port, or a path")]
+    NoSystemd,
+    #[error(
+        "write what stands behind FileDescriptorName= in the socket unit, as in \"systemd:imap\""
+    )]
+    NotASocketName,
+    #[error("a port has no mode: remove this")]
+    ModeWithoutSocket,
+    #[error("write the permissions of the socket's file in octal digits, such as \"0660\"")]
+    NotAMode,
+    #[error(
+        "who connects to a Unix socket has no address: remove this; mode and allow_uids say who may"
+    )]
+    SocketHasNoNetworks,
+    #[error("nobody could connect: name a user, or remove this")]
+    NoUsers,
+    #[error("this system has no user called \"{0}\"")]
+    NoSuchUser(String),
+    #[error(
+        "whose program connects to a port is known on Linux only: remove this, or listen on a Unix socket"
+    )]
+    UsersOfAPort,
+    #[error(
+        "whose program connects is known on this machine only: listen on 127.0.0.1, [::1] or a Unix socket, or remove \
+         this"
+    )]
+    UsersOffLoopback,
+    #[error(
+        "who connects to a Unix socket has no address by which to know a load balancer: remove this"
+    )]
+    SocketHasNoBalancers,
+    #[error("nobody could connect: name the load balancers, or remove this")]
+    NoBalancers,
+    #[error(
+        "this is everyone, and whoever is named here may claim any address: name the load balancers"
+    )]
+    EveryoneBalances,
     #[error("write a network such as \"192.168.1.0/24\", or one address")]
     NotANetwork,
     #[error(

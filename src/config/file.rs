@@ -123,6 +123,9 @@ pub(super) struct ListenerEntry {
     pub certificate: Option<String>,
     pub key: Option<String>,
     pub networks: Option<Vec<String>>,
+    pub mode: Option<String>,
+    pub allow_uids: Option<Vec<UserEntry>>,
+    pub proxy_protocol: Option<Vec<String>>,
     pub allow_plain_from_network: Option<bool>,
     pub account: Option<String>,
     pub provider: Option<String>,
@@ -147,6 +150,17 @@ pub(super) enum ClientTlsWord {
     Off,
     Starttls,
     Implicit,
+}
+
+/// A user's number or name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "write a user's number from 0 to 4294967295, or a name: 1000 or \"anna\""
+)]
+pub(super) enum UserEntry {
+    Number(u32),
+    Name(String),
 }
 
 /// `"127.0.0.1:1143"` or a list of them.

@@ -8,7 +8,7 @@
 //! | `read.rs` | layers → file types, reporting every error and not only the first |
 //! | `check/` | file types → runtime types; everything that can be wrong without opening a port |
 //! | `fault.rs`, `problem.rs` | what is wrong, where, and what to write instead |
-//! | `runtime.rs`, `accounts.rs` | the checked configuration; login name → account |
+//! | `runtime.rs`, `reach.rs`, `accounts.rs` | the checked configuration; where listeners stand; login name → account |
 //! | `proxy.rs` | the URLs of proxies, and which hosts are reached without |
 //! | `providers/` | the mail providers we know |
 //! | `issuers.rs`, `oauth.rs` | the OAuth issuers we know; the checked grants |
@@ -31,6 +31,7 @@ mod paths;
 pub mod problem;
 pub mod providers;
 mod proxy;
+mod reach;
 mod read;
 pub mod runtime;
 mod source;
@@ -125,7 +126,7 @@ impl Loaded {
         let same = |l: &Listener| l.address == listener.address && l.protocol == listener.protocol;
         let index = self.config.listeners.iter().position(same)?;
         let written = self.listeners_written.get(index)?;
-        Some(written.cannot_listen(vec![listener.address], trouble))
+        Some(written.cannot_listen(vec![listener.address.clone()], trouble))
     }
 }
 

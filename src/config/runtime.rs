@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::oauth::Grant;
+pub use super::reach::{ACTIVATION_VARIABLES, Door, ListenAddress};
 use crate::address::authority;
+use crate::peer::Peer;
 use crate::profile::Profile;
 use crate::protocol::{Protocol, SenderRule, TlsMode};
 
@@ -89,12 +90,14 @@ pub struct Listener {
     /// What it speaks.
     pub protocol: Protocol,
     /// Where it listens. A listener for both loopbacks is two of these.
-    pub address: SocketAddr,
+    pub address: ListenAddress,
     /// TLS on the client leg.
     pub tls: ListenerTls,
     /// Peers outside these networks are closed without a word. Empty only for loopback: everyone who can reach it. Off
     /// loopback it is never empty; where a TLS listener names none, it is all of IPv4 and IPv6.
     pub networks: Vec<IpNet>,
+    /// What else is asked of who connects.
+    pub door: Door,
     /// Serves only this account or provider.
     pub pin: Option<Pin>,
     /// How clients are served here before a login, and after it unless the account or the local password has another.
@@ -123,14 +126,16 @@ pub struct NoLogin {
 }
 
 impl Listener {
-    /// Whether a login is taken while the leg is not encrypted. Off loopback a plain listener stands only where the
-    /// configuration consents in words; one that offers STARTTLS then insists on it.
-    pub fn takes_plain_login(&self) -> bool {
+    /// Whether a login of `peer` is taken while the leg is not encrypted. Off loopback a plain listener stands only where
+    /// the configuration consents in words; one that offers STARTTLS then insists on it. So does one on loopback towards
+    /// those for whom a load balancer connects, and systemd's sockets, wherever they are, towards others than this machine.
+    pub fn takes_plain_login(&self, peer: Peer) -> bool {
+        let near = self.address.is_local() || matches!(self.address, ListenAddress::Systemd(_));
         match self.tls {
             ListenerTls::Off => true,
             ListenerTls::StartTls(_) => {
                 let plain_too = self.no_login.as_ref().is_some_and(|it| it.plain_too);
-                plain_too || self.address.ip().is_loopback()
+                plain_too || (near && peer.is_local())
             }
             ListenerTls::Implicit(_) => false,
         }

@@ -4,11 +4,18 @@
 
 pub mod certificates;
 mod dial;
+mod inherited;
 mod listen;
+#[cfg(target_os = "linux")]
+mod owner;
 mod proxy;
+mod proxy_header;
+mod socket;
 mod stream;
 mod tls;
 mod tls_stream;
+#[cfg(unix)]
+mod unix_socket;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,21 +24,58 @@ use std::path::PathBuf;
 use self::certificates::CertificateError;
 pub use self::certificates::Certificates;
 pub use self::dial::Dialler;
-pub use self::listen::{Bound, bind, probe};
+pub use self::inherited::Inherited;
+pub use self::listen::{Bound, adjust, bind, probe};
+#[cfg(target_os = "linux")]
+pub use self::owner::owner;
 pub use self::proxy::{ProxyError, dial_through};
+pub use self::proxy_header::{HeaderError, announced};
+pub use self::socket::{Detached, Socket};
 pub use self::stream::Stream;
 pub use self::tls::{Acceptor, ClientTlsConfigs, acceptor, handshake};
 pub use self::tls_stream::TlsStream;
 use crate::address::authority;
+use crate::config::runtime::ListenAddress;
 
 /// What can go wrong below the protocols. Each variant says whose fault it probably is.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
-    /// The port is taken, or needs a privilege.
+    /// The port or path is taken, or needs a privilege.
     #[error("cannot listen on {address}")]
     Bind {
         /// What was asked for.
-        address: SocketAddr,
+        address: ListenAddress,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// systemd's variables name what is not there.
+    #[error("LISTEN_FDS and LISTEN_PID do not fit what this process was started with")]
+    Activation,
+    /// systemd has not opened what a listener names.
+    #[error(
+        "systemd handed over no socket called \"{name}\", {}: write FileDescriptorName={name} into the socket unit, \
+         and start mailsluice by it",
+        others(given)
+    )]
+    NotGiven {
+        /// The name.
+        name: String,
+        /// The names that came.
+        given: Vec<String>,
+    },
+    /// What systemd opened is of the wrong kind.
+    #[error("the socket \"{name}\" that systemd handed over cannot be used: {why}")]
+    Unfit {
+        /// The name.
+        name: String,
+        /// What is wrong with it, and what to write.
+        why: &'static str,
+    },
+    /// The system does not let us have what systemd opened.
+    #[error("the socket \"{name}\" that systemd handed over cannot be used")]
+    Inherit {
+        /// The name.
+        name: String,
         /// What the system said.
         source: io::Error,
     },
@@ -116,11 +160,15 @@ impl NetError {
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
         match self {
             Self::Bind { source, .. }
+            | Self::Inherit { source, .. }
             | Self::Resolve { source, .. }
             | Self::Connect { source, .. }
             | Self::Untrusted { source, .. }
             | Self::Handshake { source, .. } => Some(source.kind()),
             Self::NoAddress { .. }
+            | Self::Activation
+            | Self::NotGiven { .. }
+            | Self::Unfit { .. }
             | Self::Loop { .. }
             | Self::Proxy { .. }
             | Self::HostName { .. }
@@ -133,7 +181,11 @@ impl NetError {
     /// The phase of a login it belongs to.
     pub fn phase(&self) -> &'static str {
         match self {
-            Self::Bind { .. } => "bind",
+            Self::Bind { .. }
+            | Self::Activation
+            | Self::NotGiven { .. }
+            | Self::Unfit { .. }
+            | Self::Inherit { .. } => "bind",
             Self::Resolve { .. } | Self::NoAddress { .. } => "dns",
             Self::Connect { .. } | Self::Loop { .. } => "connect",
             Self::Proxy {
@@ -156,3 +208,16 @@ pub const PROXY: &str = "proxy";
 
 /// The phase in which it refused our login there.
 pub const PROXY_LOGIN: &str = "proxy-login";
+/// Whose program is at the other end of a connection: not known on this system.
+#[cfg(not(target_os = "linux"))]
+pub fn owner(_: &Socket) -> io::Result<Option<u32>> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// What came in place of what was named.
+fn others(given: &[String]) -> String {
+    match given {
+        [] => "and no other".to_owned(),
+        given => format!("but \"{}\"", given.join("\" and \"")),
+    }
+}

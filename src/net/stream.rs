@@ -10,13 +10,13 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::TlsStream;
+use super::{Socket, TlsStream};
 
 /// A leg's byte stream.
 #[derive(Debug)]
 pub enum Stream {
     /// No TLS (yet).
-    Plain(TcpStream),
+    Plain(Socket),
     /// TLS, with us as the server on the client leg and as the client on the upstream leg.
     Tls(Box<TlsStream>),
     /// Nothing: the connection is away at a handshake. Reads end, writes fail.
@@ -30,10 +30,10 @@ impl Stream {
     }
 
     /// The connection below, unless it is away.
-    pub fn tcp(&self) -> Option<&TcpStream> {
+    pub fn socket(&self) -> Option<&Socket> {
         match self {
-            Self::Plain(tcp) => Some(tcp),
-            Self::Tls(tls) => Some(tls.tcp()),
+            Self::Plain(socket) => Some(socket),
+            Self::Tls(tls) => Some(tls.socket()),
             Self::Away => None,
         }
     }
@@ -43,8 +43,8 @@ impl Stream {
     pub fn is_silent(&self) -> bool {
         let buffered = matches!(self, Self::Tls(tls) if tls.has_unread());
         let peeked = self
-            .tcp()
-            .map(|tcp| SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]));
+            .socket()
+            .map(|socket| socket.options().peek(&mut [MaybeUninit::uninit()]));
         let nothing = |peeked: io::Result<usize>| {
             peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
         };
@@ -54,16 +54,16 @@ impl Stream {
     /// The same connection, served by the runtime of this thread from now on. Another's would have to wake it each time.
     pub fn brought_here(self) -> io::Result<Self> {
         match self {
-            Self::Plain(tcp) => Ok(Self::Plain(TcpStream::from_std(tcp.into_std()?)?)),
+            Self::Plain(socket) => Ok(Self::Plain(socket.detach()?.attach()?)),
             Self::Tls(tls) => Ok(Self::Tls(Box::new(tls.brought_here()?))),
             Self::Away => Ok(Self::Away),
         }
     }
 
     /// Takes the plain connection out for a handshake; `None` where TLS is active already.
-    pub fn take_plain(&mut self) -> Option<TcpStream> {
+    pub fn take_plain(&mut self) -> Option<Socket> {
         match std::mem::replace(self, Self::Away) {
-            Self::Plain(tcp) => Some(tcp),
+            Self::Plain(socket) => Some(socket),
             other => {
                 *self = other;
                 None

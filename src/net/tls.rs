@@ -19,9 +19,8 @@ use rustls::{
     CertificateError, CipherSuite, ClientConfig, DigitallySignedStruct, RootCertStore,
     ServerConfig, SignatureScheme, SupportedCipherSuite,
 };
-use tokio::net::TcpStream;
 
-use super::{NetError, Stream, TlsStream, certificates};
+use super::{NetError, Socket, Stream, TlsStream, certificates};
 use crate::config::runtime::{CertificateFiles, Trust};
 use crate::protocol::Protocol;
 
@@ -56,12 +55,12 @@ impl ClientTlsConfigs {
 pub async fn handshake(
     config: Arc<ClientConfig>,
     host: &str,
-    stream: TcpStream,
+    socket: impl Into<Socket>,
 ) -> Result<Stream, NetError> {
     let name = ServerName::try_from(host.to_owned()).map_err(|_| NetError::HostName {
         host: host.to_owned(),
     })?;
-    match TlsStream::connect(config, name, stream).await {
+    match TlsStream::connect(config, name, socket.into()).await {
         Ok(tls) => Ok(Stream::Tls(Box::new(tls))),
         Err(source) if is_about_the_certificate(&source) => Err(NetError::Untrusted {
             host: host.to_owned(),
@@ -95,8 +94,8 @@ impl Acceptor {
     }
 
     /// The handshake with a client. The caller sets the deadline.
-    pub async fn accept(&self, tcp: TcpStream) -> io::Result<Stream> {
-        let tls = TlsStream::accept(Arc::clone(&self.0), tcp).await?;
+    pub async fn accept(&self, socket: impl Into<Socket>) -> io::Result<Stream> {
+        let tls = TlsStream::accept(Arc::clone(&self.0), socket.into()).await?;
         Ok(Stream::Tls(Box::new(tls)))
     }
 }
@@ -267,6 +266,8 @@ const RESUMED_SESSIONS: usize = 1024;
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+
     use super::*;
 
     struct Site {

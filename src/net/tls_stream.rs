@@ -23,14 +23,14 @@ use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::{ClientConfig, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use self::turn::{Message, Standing, Turn, run};
+use super::Socket;
 
 /// A TLS connection after its handshake.
 #[derive(Debug)]
 pub struct TlsStream {
-    tcp: TcpStream,
+    socket: Socket,
     session: Session,
     /// The beginning of a record whose rest is still to come.
     incoming: Vec<u8>,
@@ -57,27 +57,27 @@ impl TlsStream {
     pub(super) async fn connect(
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
-        tcp: TcpStream,
+        socket: Socket,
     ) -> io::Result<Self> {
         let session = UnbufferedClientConnection::new(config, name).map_err(invalid)?;
-        Self::shake_hands(Session::Client(session), tcp).await
+        Self::shake_hands(Session::Client(session), socket).await
     }
 
     /// The handshake as the server. The caller sets the deadline.
-    pub(super) async fn accept(config: Arc<ServerConfig>, tcp: TcpStream) -> io::Result<Self> {
+    pub(super) async fn accept(config: Arc<ServerConfig>, socket: Socket) -> io::Result<Self> {
         let session = UnbufferedServerConnection::new(config).map_err(invalid)?;
-        Self::shake_hands(Session::Server(session), tcp).await
+        Self::shake_hands(Session::Server(session), socket).await
     }
 
     /// The connection below.
-    pub fn tcp(&self) -> &TcpStream {
-        &self.tcp
+    pub fn socket(&self) -> &Socket {
+        &self.socket
     }
 
     /// The same connection, served by the runtime of this thread from now on.
     pub(super) fn brought_here(self) -> io::Result<Self> {
         Ok(Self {
-            tcp: TcpStream::from_std(self.tcp.into_std()?)?,
+            socket: self.socket.detach()?.attach()?,
             ..self
         })
     }
@@ -87,9 +87,9 @@ impl TlsStream {
         !self.plain.is_empty() || !self.incoming.is_empty() || self.peer_closed
     }
 
-    async fn shake_hands(session: Session, tcp: TcpStream) -> io::Result<Self> {
+    async fn shake_hands(session: Session, socket: Socket) -> io::Result<Self> {
         let mut stream = Self {
-            tcp,
+            socket,
             session,
             incoming: Vec::new(),
             plain: BytesMut::new(),
@@ -142,10 +142,10 @@ impl TlsStream {
                 return Poll::Ready(Err(invalid("a handshake message over the limit")));
             };
             front.copy_from_slice(&self.incoming);
-            let mut socket = ReadBuf::new(scratch.get_mut(..room).unwrap_or_default());
-            socket.set_filled(held);
-            ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut socket))?;
-            let filled = socket.filled().len();
+            let mut received = ReadBuf::new(scratch.get_mut(..room).unwrap_or_default());
+            received.set_filled(held);
+            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut received))?;
+            let filled = received.filled().len();
             if filled == held {
                 return Poll::Ready(Err(cut_off()));
             }
@@ -210,7 +210,7 @@ impl TlsStream {
     /// Sends as much of `records` as the socket takes at once and keeps the rest.
     fn send(&mut self, cx: &mut Context<'_>, mut records: &[u8]) -> io::Result<()> {
         while self.outgoing.is_empty() && !records.is_empty() {
-            match Pin::new(&mut self.tcp).poll_write(cx, records) {
+            match Pin::new(&mut self.socket).poll_write(cx, records) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(n)) => records.advance(n),
                 Poll::Ready(Err(error)) => return Err(error),
@@ -224,7 +224,7 @@ impl TlsStream {
     /// Sends what was kept.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outgoing.is_empty() {
-            let n = ready!(Pin::new(&mut self.tcp).poll_write(cx, &self.outgoing))?;
+            let n = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.outgoing))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -323,7 +323,7 @@ impl AsyncWrite for TlsStream {
             this.say(cx, Message::CloseNotify)?;
             ready!(this.poll_send(cx))?;
         }
-        Pin::new(&mut this.tcp).poll_shutdown(cx)
+        Pin::new(&mut this.socket).poll_shutdown(cx)
     }
 }
 

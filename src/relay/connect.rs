@@ -94,7 +94,7 @@ impl Connector {
     ) -> Result<Connected, Failure> {
         let endpoint = way.endpoint;
         let tcp = way.dial(&self.dialler).await?;
-        let mut stream = Stream::Plain(tcp);
+        let mut stream = Stream::Plain(tcp.into());
         if endpoint.tls == TlsMode::Implicit {
             *phase = "tls";
             self.encrypt(&mut stream, endpoint).await?;
@@ -279,6 +279,10 @@ impl From<NetError> for Failure {
             NetError::Loop { .. }
             | NetError::HostName { .. }
             | NetError::Bind { .. }
+            | NetError::Activation
+            | NetError::NotGiven { .. }
+            | NetError::Unfit { .. }
+            | NetError::Inherit { .. }
             | NetError::CertificateFile { .. }
             | NetError::Certificate(_)
             | NetError::TlsSetup(_) => Cause::ServerBug,

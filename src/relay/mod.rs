@@ -2,7 +2,8 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `service.rs` | binds the listeners, accepts, admits, reloads, drains |
+//! | `service.rs` | binds the listeners, accepts, reloads, drains |
+//! | `gate.rs` | who may come in, and where there is room for them |
 //! | `workers.rs` | the threads that sessions run on |
 //! | `session.rs` | one session from accept to its one log line |
 //! | `offers.rs` | what a listener shows before login |
@@ -23,6 +24,7 @@ mod alerts;
 mod allowances;
 mod connect;
 mod copy;
+mod gate;
 mod half;
 mod login;
 mod offers;

@@ -1,6 +1,5 @@
 //! The open sessions: what `status` shows and what the closing log line says.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -8,14 +7,14 @@ use std::time::Instant;
 use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
 
-use crate::address::counted_as;
+use crate::peer::{Peer, Who};
 use crate::protocol::{Leg, Protocol};
 
 /// All sessions that are open now, and how many there have been.
 #[derive(Debug, Default)]
 pub struct Registry {
     open: DashMap<u64, Arc<SessionRecord>>,
-    by_peer: DashMap<IpAddr, usize>,
+    by_peer: DashMap<Who, usize>,
     next: AtomicU64,
 }
 
@@ -26,8 +25,8 @@ pub struct SessionRecord {
     pub conn: u64,
     /// What the client speaks.
     pub protocol: Protocol,
-    /// Where the client is.
-    pub peer: SocketAddr,
+    /// Where or who the client is.
+    pub peer: Peer,
     /// When it was accepted.
     pub started: Instant,
     bytes_up: AtomicU64,
@@ -50,7 +49,7 @@ pub struct SessionView {
     pub conn: u64,
     /// `imap`, `pop3` or `smtp`.
     pub protocol: String,
-    /// The client's address.
+    /// The client's address, or its user at a Unix socket.
     pub peer: String,
     /// The account, once a login succeeded.
     pub account: Option<String>,
@@ -72,17 +71,17 @@ impl Registry {
     pub fn admit(
         self: &Arc<Self>,
         protocol: Protocol,
-        peer: SocketAddr,
+        peer: Peer,
         max: usize,
         max_per_peer: usize,
     ) -> Option<Admitted> {
-        let ip = counted_as(peer.ip());
+        let who = peer.who();
         if self.open.len() >= max {
             return None;
         }
         {
-            let mut count = self.by_peer.entry(ip).or_insert(0);
-            if !ip.is_loopback() && *count >= max_per_peer {
+            let mut count = self.by_peer.entry(who).or_insert(0);
+            if !who.is_anybody_here() && *count >= max_per_peer {
                 return None;
             }
             *count += 1;
@@ -96,7 +95,7 @@ impl Registry {
     }
 
     /// A record for a connection that is turned away: it has a number for the log and no place.
-    pub(super) fn outside(&self, protocol: Protocol, peer: SocketAddr) -> Arc<SessionRecord> {
+    pub(super) fn outside(&self, protocol: Protocol, peer: Peer) -> Arc<SessionRecord> {
         Arc::new(SessionRecord {
             conn: self.next.fetch_add(1, Ordering::Relaxed) + 1,
             protocol,
@@ -127,8 +126,8 @@ impl Registry {
 
     fn leave(&self, record: &SessionRecord) {
         self.open.remove(&record.conn);
-        let ip = counted_as(record.peer.ip());
-        if let dashmap::Entry::Occupied(mut count) = self.by_peer.entry(ip) {
+        let who = record.peer.who();
+        if let dashmap::Entry::Occupied(mut count) = self.by_peer.entry(who) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
@@ -198,8 +197,9 @@ impl SessionRecord {
 mod tests {
     use super::*;
 
-    fn peer(address: &str) -> SocketAddr {
-        address.parse().unwrap()
+    fn peer(address: &str) -> Peer {
+        let address: std::net::SocketAddr = address.parse().unwrap();
+        address.into()
     }
 
     #[test]
@@ -228,5 +228,14 @@ mod tests {
         );
         drop(first);
         assert!(admit("[2001:db8::2]:1").is_some());
+    }
+
+    #[test]
+    fn a_user_is_one_peer_and_not_the_whole_machine() {
+        let registry = Arc::new(Registry::default());
+        let admit = |uid| registry.admit(Protocol::Imap, Peer::User(uid), 9, 1);
+        let _first = admit(1000).unwrap();
+        assert!(admit(1000).is_none());
+        assert!(admit(1001).is_some());
     }
 }

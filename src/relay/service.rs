@@ -2,13 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use futures_util::FutureExt;
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -17,14 +14,15 @@ use tokio_util::task::TaskTracker;
 use super::alerts::Alerts;
 use super::allowances::Allowances;
 use super::connect::Connector;
+use super::gate::Gate;
 use super::offers::ListenerOffer;
 use super::registry::Registry;
-use super::session::{ListenerState, Session, Shared};
+use super::session::{ListenerState, Shared};
 use super::warm::Warm;
 use super::workers::Workers;
 use crate::auth::Authenticator;
-use crate::config::runtime::{Config, Listener};
-use crate::net::{Bound, Certificates, NetError, bind};
+use crate::config::runtime::{Config, ListenAddress, Listener};
+use crate::net::{Bound, Certificates, Inherited, NetError, adjust, bind};
 use crate::protocol::Protocol;
 
 /// A listener that could not be opened. All of them are reported, not only the first.
@@ -43,27 +41,37 @@ pub struct ServiceError {
 pub struct Service {
     overview: Overview,
     shared: Arc<Shared>,
-    listening: HashMap<SocketAddr, Listening>,
+    /// What systemd opened for us.
+    inherited: Inherited,
+    listening: HashMap<ListenAddress, Listening>,
     certificates: Arc<Certificates>,
     /// Ends the task that renews them.
     _renewing: DropGuard,
     workers: Arc<Workers>,
     sessions: TaskTracker,
     turning_away: Arc<Semaphore>,
+    at_the_door: Arc<Semaphore>,
 }
 
 /// A view of the running service that follows its changes. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Overview {
     config: Arc<ArcSwap<Config>>,
-    addresses: Arc<ArcSwap<Vec<(Protocol, SocketAddr)>>>,
+    places: Arc<ArcSwap<Vec<(Protocol, ListenAddress)>>>,
     registry: Arc<Registry>,
 }
 
 impl Overview {
-    /// Where it listens: what was asked for, with free ports filled in.
+    /// Where it listens: ports and paths, with free ports filled in and names of systemd's replaced.
+    pub fn places(&self) -> Vec<(Protocol, ListenAddress)> {
+        self.places.load().to_vec()
+    }
+
+    /// The ports among them.
     pub fn addresses(&self) -> Vec<(Protocol, SocketAddr)> {
-        self.addresses.load().to_vec()
+        let places = self.places.load();
+        let ports = places.iter().filter_map(|(p, it)| Some((*p, it.tcp()?)));
+        ports.collect()
     }
 
     /// The configuration it works by.
@@ -82,11 +90,11 @@ impl Overview {
     }
 }
 
-/// One open port.
+/// One open listener; of systemd's it may have several sockets.
 #[derive(Debug)]
 struct Listening {
     state: Arc<ArcSwap<ListenerState>>,
-    address: SocketAddr,
+    places: Vec<ListenAddress>,
     stop: CancellationToken,
 }
 
@@ -104,11 +112,21 @@ impl Service {
         authenticator: Arc<Authenticator>,
         workers: Workers,
     ) -> Result<Self, Vec<ServiceError>> {
+        Self::start_with(config, authenticator, workers, Inherited::default())
+    }
+
+    /// The same, with the sockets that this process was started with.
+    pub fn start_with(
+        config: Arc<Config>,
+        authenticator: Arc<Authenticator>,
+        workers: Workers,
+        inherited: Inherited,
+    ) -> Result<Self, Vec<ServiceError>> {
         let certificates = Arc::new(Certificates::new(&config));
         let mut service = Self {
             overview: Overview {
                 config: Arc::new(ArcSwap::new(Arc::clone(&config))),
-                addresses: Arc::default(),
+                places: Arc::default(),
                 registry: Arc::default(),
             },
             shared: Arc::new(Shared {
@@ -120,12 +138,14 @@ impl Service {
                 drain: CancellationToken::new(),
                 abort: CancellationToken::new(),
             }),
+            inherited,
             listening: HashMap::new(),
             _renewing: keep_renewing(&certificates),
             certificates,
             workers: Arc::new(workers),
             sessions: TaskTracker::new(),
             turning_away: Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE)),
+            at_the_door: Arc::new(Semaphore::new(AT_THE_DOOR_AT_ONCE)),
         };
         service.listen(&config)?;
         Ok(service)
@@ -191,9 +211,9 @@ impl Service {
                 }));
                 continue;
             }
-            match prepare(listener, config, &self.certificates, known) {
-                Ok((state, Some(bound))) => opened.push((listener.address, state, bound)),
-                Ok((state, None)) => updated.push((listener.address, state)),
+            match self.prepare(listener, config, known) {
+                Ok((state, Some(bound))) => opened.push((listener.address.clone(), state, bound)),
+                Ok((state, None)) => updated.push((listener.address.clone(), state)),
                 Err(source) => errors.push(ServiceError {
                     listener: listener.clone(),
                     source,
@@ -203,10 +223,14 @@ impl Service {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let wanted = |address: &SocketAddr| config.listeners.iter().any(|l| l.address == *address);
+        let wanted =
+            |address: &ListenAddress| config.listeners.iter().any(|l| l.address == *address);
         self.listening.retain(|address, _| wanted(address));
         for (address, state) in updated {
             if let Some(listening) = self.listening.get(&address) {
+                if let Err(error) = adjust(&address, &state.listener.door) {
+                    tracing::warn!(%address, cause = %error, "its mode stays as it was");
+                }
                 listening.state.store(state);
             }
         }
@@ -219,70 +243,81 @@ impl Service {
 
     /// Tells what changed to those who look on, and to the dialler, which must not dial ourselves.
     fn publish(&self) {
-        let mut addresses: Vec<_> = self
-            .listening
-            .values()
-            .map(|listening| (listening.state.load().listener.protocol, listening.address))
-            .collect();
-        addresses.sort();
-        let own = addresses.iter().map(|(_, address)| *address).collect();
+        let mut places = Vec::new();
+        for listening in self.listening.values() {
+            let protocol = listening.state.load().listener.protocol;
+            places.extend(listening.places.iter().map(|it| (protocol, it.clone())));
+        }
+        places.sort();
+        let own = places.iter().filter_map(|(_, place)| place.tcp()).collect();
         self.shared.connector.dialler.own.store(Arc::new(own));
-        self.overview.addresses.store(Arc::new(addresses));
+        self.overview.places.store(Arc::new(places));
     }
 
-    fn serve(&mut self, asked: SocketAddr, state: Arc<ListenerState>, bound: Bound) {
-        let address = bound.address();
+    fn serve(&mut self, asked: ListenAddress, state: Arc<ListenerState>, bound: Vec<Bound>) {
         let listening = Listening {
             state: Arc::new(ArcSwap::new(state)),
-            address,
+            places: bound.iter().map(|it| it.address().clone()).collect(),
             stop: self.shared.drain.child_token(),
         };
         let protocol = listening.state.load().listener.protocol;
-        tracing::info!(%address, proto = %protocol, "listening");
-        let gate = Gate {
+        let gate = Arc::new(self.gate(Arc::clone(&listening.state)));
+        for bound in bound {
+            let gate = Arc::clone(&gate);
+            tracing::info!(address = %bound.address(), proto = %protocol, "listening");
+            let stop = listening.stop.clone();
+            tokio::spawn(stop.run_until_cancelled_owned(async move {
+                loop {
+                    let (socket, peer) = bound.accept().await;
+                    gate.enter(socket, peer);
+                }
+            }));
+        }
+        // Port 0 may be asked for more than once: what was opened is the key then.
+        let key = match listening.places.first() {
+            Some(opened) if asked.is_any_port() => opened.clone(),
+            _ => asked,
+        };
+        self.listening.insert(key, listening);
+    }
+
+    fn gate(&self, state: Arc<ArcSwap<ListenerState>>) -> Gate {
+        Gate {
             config: Arc::clone(&self.overview.config),
-            state: Arc::clone(&listening.state),
+            state,
             registry: Arc::clone(&self.overview.registry),
             workers: Arc::clone(&self.workers),
             sessions: self.sessions.clone(),
             turning_away: Arc::clone(&self.turning_away),
+            at_the_door: Arc::clone(&self.at_the_door),
             shared: Arc::clone(&self.shared),
-        };
-        let stop = listening.stop.clone();
-        // Port 0 may be asked for more than once: what was opened is the key then.
-        let key = if asked.port() == 0 { address } else { asked };
-        self.listening.insert(key, listening);
-        tokio::spawn(stop.run_until_cancelled_owned(async move {
-            loop {
-                let (stream, peer) = bound.accept().await;
-                gate.enter(stream, peer);
-            }
-        }));
+        }
     }
-}
 
-/// The state of `listener`, and its socket unless it is open already.
-fn prepare(
-    listener: &Listener,
-    config: &Config,
-    certificates: &Certificates,
-    is_open: bool,
-) -> Result<(Arc<ListenerState>, Option<Bound>), NetError> {
-    let acceptor = match listener.tls.certificate() {
-        None => None,
-        Some(source) => Some(certificates.acceptor(source, listener.protocol)?),
-    };
-    let state = Arc::new(ListenerState {
-        listener: listener.clone(),
-        acceptor,
-        offer: ListenerOffer::new(listener, config),
-    });
-    let bound = if is_open {
-        None
-    } else {
-        Some(bind(listener.address)?)
-    };
-    Ok((state, bound))
+    /// The state of `listener`, and its sockets unless they are open already.
+    fn prepare(
+        &self,
+        listener: &Listener,
+        config: &Config,
+        is_open: bool,
+    ) -> Result<(Arc<ListenerState>, Option<Vec<Bound>>), NetError> {
+        let acceptor = match listener.tls.certificate() {
+            None => None,
+            Some(source) => Some(self.certificates.acceptor(source, listener.protocol)?),
+        };
+        let state = Arc::new(ListenerState {
+            listener: listener.clone(),
+            acceptor,
+            offer: ListenerOffer::new(listener, config),
+        });
+        let bound = if is_open {
+            None
+        } else {
+            let (address, door) = (&listener.address, &listener.door);
+            Some(bind(address, door, &self.inherited)?)
+        };
+        Ok((state, bound))
+    }
 }
 
 /// Looks after the certificates for as long as the guard is there.
@@ -304,74 +339,16 @@ fn keep_renewing(certificates: &Arc<Certificates>) -> DropGuard {
     stop.drop_guard()
 }
 
-/// Between accept and session.
-struct Gate {
-    config: Arc<ArcSwap<Config>>,
-    state: Arc<ArcSwap<ListenerState>>,
-    registry: Arc<Registry>,
-    workers: Arc<Workers>,
-    sessions: TaskTracker,
-    turning_away: Arc<Semaphore>,
-    shared: Arc<Shared>,
-}
-
-impl Gate {
-    /// Starts a session for `stream`, or turns it away. Does no IO: the accept loop only accepts.
-    fn enter(&self, stream: TcpStream, peer: SocketAddr) {
-        let listener = self.state.load_full();
-        if !listener.admits(peer) {
-            tracing::warn!(%peer, address = %listener.listener.address, cause = "network not allowed", "closed");
-            return;
-        }
-        let config = self.config.load_full();
-        let limits = &config.limits;
-        let protocol = listener.listener.protocol;
-        let admitted =
-            self.registry
-                .admit(protocol, peer, limits.sessions, limits.sessions_per_peer);
-        let (record, place) = match admitted {
-            Some(admitted) => (Arc::clone(&admitted.record), Ok(admitted)),
-            None => {
-                tracing::warn!(%peer, proto = %protocol, open = self.registry.open(), cause = "too many sessions", "turned away");
-                // A polite answer costs a task; a flood gets none.
-                let Ok(permit) = Arc::clone(&self.turning_away).try_acquire_owned() else {
-                    return;
-                };
-                (self.registry.outside(protocol, peer), Err(permit))
-            }
-        };
-        let conn = record.conn;
-        let session = Session {
-            record,
-            shared: Arc::clone(&self.shared),
-            config,
-            listener,
-            refused: place.is_err(),
-        };
-        let serve = move |stream| async move {
-            if AssertUnwindSafe(session.run(stream))
-                .catch_unwind()
-                .await
-                .is_err()
-            {
-                tracing::error!(
-                    conn,
-                    cause = "panic",
-                    "session ended by an internal error; please report it"
-                );
-            }
-            drop(place);
-        };
-        self.workers.spawn(&self.sessions, stream, serve);
-    }
-}
-
 /// How soon a certificate file that somebody has renewed is noticed: soon enough for who waits and watches, and six system
 /// calls.
 const RENEW_EVERY: Duration = Duration::from_secs(5 * 60);
 
 /// Connections over the limit that are told so at once; more are closed without a word.
 const TURNED_AWAY_AT_ONCE: usize = 64;
+
+/// Connections that wait for a load balancer's header, which comes with the connection, or for the system to tell whose
+/// they are. A burst has room; who only connects and waits takes no more.
+const AT_THE_DOOR_AT_ONCE: usize = 1024;
 
 /// How long sessions that are told to end at once may take.
 const ABORT_TIME: Duration = Duration::from_secs(2);

@@ -1,10 +1,8 @@
 //! One session from accept to its one log line.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +19,8 @@ use super::way::Way;
 use crate::auth::{Authenticator, Granted};
 use crate::config::Found;
 use crate::config::runtime::{Config, Endpoint, Listener, ListenerTls};
-use crate::net::{Acceptor, Stream};
+use crate::net::{Acceptor, Socket, Stream};
+use crate::peer::{Peer, Who};
 use crate::profile::{Profile, Quirk};
 use crate::proto::dialogue::{ClientTls, LoginAttempt, LoginSettings, Proof, UpstreamSettings};
 use crate::proto::refusal::{Cause, Refusal};
@@ -61,9 +60,11 @@ pub(super) struct ListenerState {
 }
 
 impl ListenerState {
-    /// Whether this peer may connect at all.
-    pub(super) fn admits(&self, peer: SocketAddr) -> bool {
-        let ip = peer.ip().to_canonical();
+    /// Whether this peer is in one of its networks. A user of this machine is in all.
+    pub(super) fn admits(&self, peer: Peer) -> bool {
+        let Who::Address(ip) = peer.who() else {
+            return true;
+        };
         if self.listener.networks.is_empty() {
             return ip.is_loopback();
         }
@@ -103,9 +104,9 @@ impl End {
 
 impl Session {
     /// Runs the session and writes its log line.
-    pub(super) async fn run(self, tcp: TcpStream) {
+    pub(super) async fn run(self, socket: Socket) {
         let end = tokio::select! {
-            end = self.serve(tcp) => end,
+            end = self.serve(socket) => end,
             () = self.shared.abort.cancelled() => {
                 End::new(Leg::Client, "drain", "still busy when the time to stop was over")
             }
@@ -127,14 +128,14 @@ impl Session {
         );
     }
 
-    async fn serve(&self, tcp: TcpStream) -> End {
-        match self.greet_and_relay(tcp).await {
+    async fn serve(&self, socket: Socket) -> End {
+        match self.greet_and_relay(socket).await {
             Ok(end) | Err(end) => end,
         }
     }
 
-    async fn greet_and_relay(&self, tcp: TcpStream) -> Result<End, End> {
-        let client = self.open(tcp).await?;
+    async fn greet_and_relay(&self, socket: Socket) -> Result<End, End> {
+        let client = self.open(socket).await?;
         let settings = self.login_settings(&client).await?;
         let leg = LoginLeg {
             settings: settings.clone(),
@@ -187,15 +188,15 @@ impl Session {
     }
 
     /// The client leg, with its implicit TLS if the listener has it.
-    async fn open(&self, tcp: TcpStream) -> Result<Stream, End> {
+    async fn open(&self, socket: Socket) -> Result<Stream, End> {
         let (ListenerTls::Implicit(_), Some(acceptor)) =
             (&self.listener.listener.tls, &self.listener.acceptor)
         else {
-            return Ok(Stream::Plain(tcp));
+            return Ok(Stream::Plain(socket));
         };
         self.record.set_phase("tls");
         // Boxed, as the login is.
-        match timeout(HANDSHAKE_TIME, Box::pin(acceptor.accept(tcp))).await {
+        match timeout(HANDSHAKE_TIME, Box::pin(acceptor.accept(socket))).await {
             Ok(Ok(tls)) => Ok(tls),
             Ok(Err(error)) => Err(End::new(Leg::Client, "tls", error.to_string())),
             Err(_) => Err(End::new(Leg::Client, "tls", "the handshake took too long")),
@@ -254,7 +255,8 @@ impl Session {
         let name = attempt.name.clone();
         let mechanism = attempt.mechanism;
         self.record.set_phase("authenticating");
-        let mut outcome = if encrypted || self.listener.listener.takes_plain_login() {
+        let may_be_plain = || self.listener.listener.takes_plain_login(self.record.peer);
+        let mut outcome = if encrypted || may_be_plain() {
             self.check_and_connect(attempt).await
         } else {
             let text = "a login is taken here only after STARTTLS";
@@ -268,7 +270,7 @@ impl Session {
     }
 
     async fn check_and_connect(&self, attempt: LoginAttempt) -> Result<Admission, Refusal> {
-        let peer = self.record.peer.ip().to_canonical();
+        let peer = self.record.peer.who();
         let pin = self.listener.listener.pin.as_ref();
         let authenticator = &self.shared.authenticator;
         let mut granted = match (&self.listener.listener.no_login, &attempt.proof) {

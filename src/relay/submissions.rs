@@ -1,7 +1,6 @@
 //! What a client without a login may not decide for itself: whether it may send one more message, and what is written down
 //! about each.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
 use aws_lc_rs::rand;
@@ -11,7 +10,8 @@ use tokio::time::Instant;
 
 use super::allowances::Allowances;
 use super::registry::SessionRecord;
-use crate::config::runtime::{Listener, NoLogin};
+use crate::config::runtime::{ListenAddress, Listener, NoLogin};
+use crate::peer::Who;
 use crate::proto::smtp::device::{Permit, Submission, Terms};
 
 /// The messages of one session.
@@ -19,7 +19,7 @@ use crate::proto::smtp::device::{Permit, Submission, Terms};
 pub(super) struct Submissions<'a> {
     record: &'a SessionRecord,
     allowances: &'a Allowances,
-    listener: SocketAddr,
+    listener: &'a ListenAddress,
     no_login: &'a NoLogin,
     began: Instant,
 }
@@ -34,7 +34,7 @@ impl<'a> Submissions<'a> {
         Some(Self {
             record,
             allowances,
-            listener: listener.address,
+            listener: &listener.address,
             no_login: listener.no_login.as_ref()?,
             began: Instant::now(),
         })
@@ -81,8 +81,8 @@ impl<'a> Submissions<'a> {
         );
     }
 
-    fn peer(&self) -> IpAddr {
-        self.record.peer.ip()
+    fn peer(&self) -> Who {
+        self.record.peer.who()
     }
 }
 

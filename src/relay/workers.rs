@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::net::{Detached, Socket};
 
 /// Where sessions run. Without threads of its own ([`Workers::default`]): on the runtime that accepts them.
 #[derive(Debug, Default)]
@@ -51,26 +52,26 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Runs `session` with `tcp` on the thread that has the fewest.
+    /// Runs `session` with `socket` on the thread that has the fewest.
     pub(super) fn spawn<F>(
         &self,
         tracker: &TaskTracker,
-        tcp: TcpStream,
-        session: impl FnOnce(TcpStream) -> F + Send + 'static,
+        socket: Socket,
+        session: impl FnOnce(Socket) -> F + Send + 'static,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
         let fewest = |worker: &&Worker| worker.sessions.load(Ordering::Relaxed);
         let Some(worker) = self.threads.iter().min_by_key(fewest) else {
-            tracker.spawn(session(tcp));
+            tracker.spawn(session(socket));
             return;
         };
         let place = Place::on(worker);
-        let moved = tcp.into_std();
+        let moved = socket.detach();
         worker.runtime.spawn(tracker.track_future(async move {
             let _place = place;
-            match moved.and_then(TcpStream::from_std) {
-                Ok(tcp) => session(tcp).await,
+            match moved.and_then(Detached::attach) {
+                Ok(socket) => session(socket).await,
                 // The connection is closed; nothing else can be done about it.
                 Err(error) => tracing::error!(cause = %error, "a connection could not be served"),
             }
@@ -109,7 +110,7 @@ mod tests {
     use std::sync::mpsc;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -124,7 +125,8 @@ mod tests {
             let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
             let mut client = client.unwrap();
             let tell = tell.clone();
-            workers.spawn(&tracker, accepted.unwrap().0, |mut tcp| async move {
+            let socket = accepted.unwrap().0.into();
+            workers.spawn(&tracker, socket, |mut tcp| async move {
                 tell.send(thread::current().name().map(str::to_owned))
                     .unwrap();
                 let byte = tcp.read_u8().await.unwrap();

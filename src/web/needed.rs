@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::desk::{Desk, accounts_of, grants};
 use super::request::Reply;
 use crate::auth::oauth::Tokens;
-use crate::config::runtime::Config;
+use crate::config::runtime::{ACTIVATION_VARIABLES, Config};
 use crate::proto::text::sanitise;
 
 /// From now on logs when a sign-in is needed, and runs the command that the configuration names at that time.
@@ -128,6 +128,9 @@ async fn run(line: &str, need: &Need, invitation: Option<&Reply>) -> Result<(), 
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     for variable in &need.not_for_it {
+        command.env_remove(variable);
+    }
+    for variable in ACTIVATION_VARIABLES {
         command.env_remove(variable);
     }
     #[cfg(unix)]

@@ -37,6 +37,7 @@ macro_rules! on_routes {
 
 mod devices;
 mod faults;
+mod gateways;
 mod imap;
 #[cfg(feature = "imaptest")]
 mod imaptest;

@@ -1,395 +1,446 @@
-//! Upstreams behind a proxy of the user's: microsocks and tinyproxy between ours and the real servers, and what goes wrong
-//! there.
+//! Who gets in, and by which way: behind HAProxy, at Unix sockets, at sockets that systemd opened, by user.
 
-use std::io::{self, Read as _};
-use std::net::Ipv6Addr;
-use std::path::PathBuf;
+use std::fs::{self, File, Permissions};
+use std::io::Read as _;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::client::Wire;
 use crate::client::imap::Imap;
-use crate::client::pop3::Pop3;
-use crate::client::smtp::Smtp;
-use crate::faults::refused_everywhere;
-use crate::fixture::{
-    Account, BEHIND, Gateway, LOGIN, Line, Mailbox, Proxy, Scripted, UNPROVED, read_line,
-    refused_port, say, servers, write_private,
-};
+use crate::fixture::{Account, Mailbox, Proxy, free, ready, servers};
 
-#[test]
-fn every_protocol_passes_through_socks_by_name() {
-    for with_login in [false, true] {
-        let gateway = Gateway::socks(with_login);
-        works_through("socks5", &gateway, with_login);
-        assert!(gateway.log().contains(BEHIND), "{}", gateway.log());
-    }
+const MESSAGE: &str = "Subject: reached\r\n\r\nby this way\r\n";
+
+/// A mailbox with one message, behind a proxy with further listeners.
+struct Scene {
+    proxy: Proxy,
+    user: String,
+    folder: TempDir,
 }
 
-#[test]
-fn every_protocol_passes_through_http_connect_by_name() {
-    for with_login in [false, true] {
-        let gateway = Gateway::http(with_login, &all_ports());
-        works_through("http", &gateway, with_login);
-        assert!(gateway.log().contains(BEHIND), "{}", gateway.log());
-    }
-}
-
-#[test]
-fn a_proxy_may_have_an_address_of_ipv6() {
-    let gateway = Gateway::socks_at(Ipv6Addr::LOCALHOST.into(), false);
-    works_through("socks5", &gateway, false);
-}
-
-#[test]
-fn a_wrong_proxy_password_is_temporary_and_asked_for_again_once_it_is_corrected() {
-    let gateways = [
-        ("socks5", Gateway::socks(true)),
-        ("http", Gateway::http(true, &all_ports())),
-    ];
-    for (scheme, gateway) in gateways {
-        let secrets = Secrets::new("not-the-s3cret");
+impl Scene {
+    /// `listeners` is given a folder that everyone may enter.
+    fn new(listeners: impl FnOnce(&Path) -> String) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let open = Permissions::from_mode(0o755);
+        fs::set_permissions(folder.path(), open).expect("chmod");
         let mailbox = Mailbox::new(servers());
-        let account = behind(&mailbox.user, BEHIND).with_proxy(secrets.proxy(scheme, &gateway));
-        let proxy = Proxy::start(&[account]);
-        refused_everywhere(&proxy, &mailbox.user);
-        let name = format!("{scheme}://{}", gateway.address);
-        let log = proxy.log();
-        let why = "it refuses the user name or the password";
-        assert!(
-            log.contains(&format!("no way through {name}: {why}")),
-            "{log}"
-        );
-        secrets.put(LOGIN.1);
-        logs_in_everywhere(&proxy, &mailbox.user);
-        assert_silent(&proxy, "not-the-s3cret");
-        assert_silent(&proxy, LOGIN.1);
-    }
-}
-
-#[test]
-fn a_proxy_that_wants_a_login_nobody_configured_says_so() {
-    let gateways = [
-        ("socks5", Gateway::socks(true)),
-        ("http", Gateway::http(true, &all_ports())),
-    ];
-    for (scheme, gateway) in gateways {
-        let log = refused_through(&format!("{scheme}://{}", gateway.address), BEHIND);
-        assert!(log.contains("it wants a user name and a password"), "{log}");
-    }
-}
-
-#[test]
-fn a_proxy_that_refuses_the_host_is_temporary_and_quoted_in_words() {
-    let gateway = Gateway::http(false, &[1]);
-    let log = refused_through(&format!("http://{}", gateway.address), BEHIND);
-    assert!(
-        log.contains("its rules do not allow this connection (HTTP status 403)"),
-        "{log}"
-    );
-    // What microsocks says to a name that it cannot resolve.
-    let gateway = Gateway::socks(false);
-    let url = format!("socks5://{}", gateway.address);
-    let log = refused_through(&url, "nowhere.provider.test");
-    let why = "it refuses: general failure (SOCKS reply 1)";
-    assert!(
-        log.contains(&format!("no way through {url}: {why}")),
-        "{log}"
-    );
-}
-
-#[test]
-fn a_server_that_refuses_behind_a_proxy_is_temporary() {
-    let (port, _held) = refused_port();
-    let gateway = Gateway::socks(false);
-    let url = format!("socks5://{}", gateway.address);
-    let mut account = behind(USER, BEHIND).with_proxy(url.clone());
-    for upstream in [&mut account.imap, &mut account.pop3, &mut account.smtp] {
-        upstream.port = port.port();
-    }
-    let proxy = Proxy::start(&[account]);
-    refused_everywhere(&proxy, USER);
-    let log = proxy.log();
-    let why = "it refuses: the host refuses the connection (SOCKS reply 5)";
-    assert!(
-        log.contains(&format!("no way through {url}: {why}")),
-        "{log}"
-    );
-}
-
-#[test]
-fn a_proxy_that_is_down_or_says_nonsense_is_temporary() {
-    let (down, _held) = refused_port();
-    let odd = Scripted::plain(|line| {
-        say(line, "SSH-2.0-OpenSSH_9.2p1\r\n")?;
-        read_line(line).map(drop)
-    });
-    let closing = Scripted::plain(heard_greeting);
-    for scheme in ["socks5", "http"] {
-        for (address, why) in [
-            (down, "it cannot be reached"),
-            (odd.address, "what it says is not "),
-            (
-                closing.address,
-                "it closed the connection without an answer",
-            ),
-        ] {
-            let log = refused_through(&format!("{scheme}://{address}"), BEHIND);
-            assert!(log.contains(why), "{scheme}: {log}");
+        mailbox.seed("", [MESSAGE.as_bytes()]);
+        let account = Account::implicit(&mailbox.user, servers());
+        let proxy = Proxy::start_with(&listeners(folder.path()), &[account]);
+        Self {
+            proxy,
+            user: mailbox.user,
+            folder,
         }
     }
+
+    /// curl as `uid`, which fetches the message from `url`.
+    fn curl(&self, uid: u32, url: &str, arguments: &[&str]) -> Output {
+        let uid = uid.to_string();
+        let login = format!("{}:{}", self.user, self.proxy.password(&self.user));
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid", &uid, "--clear-groups", "curl", "-sS", "-m", "60"])
+            .args(["-u", &login])
+            .args(arguments)
+            .arg(format!("{url}/INBOX;MAILINDEX=1"))
+            .current_dir("/");
+        command.output().expect("setpriv and curl")
+    }
+
+    fn fetches(&self, uid: u32, url: &str, arguments: &[&str]) {
+        let output = self.curl(uid, url, arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{url} {arguments:?}: {said}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), MESSAGE);
+    }
+
+    fn is_refused(&self, uid: u32, url: &str, arguments: &[&str], cause: &str) {
+        let output = self.curl(uid, url, arguments);
+        assert!(!output.status.success() && output.stdout.is_empty());
+        self.logs(&[cause]);
+    }
+
+    /// Waits for a line of the log with all of `words`: what ends a session is logged when the client is gone already.
+    fn logs(&self, words: &[&str]) {
+        let found = || {
+            let log = self.proxy.log();
+            log.lines()
+                .any(|line| words.iter().all(|word| line.contains(word)))
+        };
+        assert!(until(found), "no line with {words:?}");
+    }
 }
 
-#[test]
-fn an_answer_of_a_proxy_that_never_ends_is_cut_off() {
-    let endless = Scripted::plain(|line| {
-        say(line, "HTTP/1.1 200 OK\r\n")?;
-        loop {
-            say(line, "X-More: and more and more and more\r\n")?;
+fn until(mut done: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        if Instant::now() > deadline {
+            return false;
         }
-    });
-    let log = refused_through(&format!("http://{}", endless.address), BEHIND);
-    assert!(
-        log.contains("its answer is longer than 8192 octets"),
-        "{log}"
-    );
+        thread::sleep(BETWEEN_LOOKS);
+    }
+    true
+}
+
+/// A program that runs beside the proxy; killed when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// HAProxy in front of `servers`, a port for each, with the option that sends this version of the header.
+fn haproxy(folder: &Path, servers: &[(SocketAddr, &str)]) -> (Running, Vec<SocketAddr>) {
+    let ports: Vec<SocketAddr> = free::<4>()[..servers.len()].to_vec();
+    let mut text = "defaults\n    mode tcp\n    timeout connect 10s\n    timeout client 60s\n    timeout server 60s\n"
+        .to_owned();
+    for (index, (port, (server, option))) in ports.iter().zip(servers).enumerate() {
+        text.push_str(&format!(
+            "listen l{index}\n    bind {port}\n    server s {server} {option}\n"
+        ));
+    }
+    let file = folder.join("haproxy.cfg");
+    fs::write(&file, text).expect("write");
+    let child = Command::new("haproxy")
+        .arg("-db")
+        .arg("-f")
+        .arg(file)
+        .spawn();
+    let mut running = Running(child.expect("haproxy"));
+    for port in &ports {
+        let alive = || running.0.try_wait().expect("wait").is_none();
+        assert!(ready(*port, alive), "haproxy does not listen on {port}");
+    }
+    (running, ports)
 }
 
 #[test]
-fn a_proxy_that_hangs_costs_a_login_its_time_and_no_more() {
-    let hanging = Scripted::plain(|line| {
-        loop {
-            let mut octet = [0];
-            if line.read(&mut octet)? == 0 {
-                return Ok(());
-            }
-        }
-    });
-    for scheme in ["socks5", "http"] {
-        let url = format!("{scheme}://{}", hanging.address);
-        let account = behind(USER, BEHIND).with_proxy(url.clone());
-        let proxy = Proxy::start_with("login = 1\n", &[account]);
-        refused_everywhere(&proxy, USER);
-        let log = proxy.log();
-        assert!(
-            log.contains(&format!("the proxy {url} did not answer in time")),
-            "{log}"
-        );
-    }
-}
-
-#[test]
-fn a_server_that_does_not_prove_its_name_is_refused_through_a_proxy_as_well() {
-    let gateways = [
-        ("socks5", Gateway::socks(false)),
-        ("http", Gateway::http(false, &all_ports())),
-    ];
-    for (scheme, gateway) in gateways {
-        let url = format!("{scheme}://{}", gateway.address);
-        let log = refused_through(&url, UNPROVED);
-        assert!(
-            log.contains(&format!("the certificate of {UNPROVED} is not trusted")),
-            "{log}"
-        );
-        assert!(gateway.log().contains(UNPROVED), "{}", gateway.log());
-    }
-}
-
-#[test]
-fn the_environment_names_a_proxy_and_the_hosts_without_one() {
-    let gateway = Gateway::socks(true);
-    let (through, near, excepted) = (
-        Mailbox::new(servers()),
-        Mailbox::new(servers()),
-        "excepted@example.org",
-    );
-    let (user, password) = LOGIN;
-    let url = format!("socks5h://{user}:{password}@{}", gateway.address);
-    let accounts = [
-        behind(&through.user, BEHIND),
-        Account::implicit(&near.user, servers()),
-        behind(excepted, UNPROVED),
-    ];
-    let environment = [
-        ("ALL_PROXY", url.as_str()),
-        ("NO_PROXY", "x.test, other.provider.test"),
-    ];
-    let proxy = Proxy::start_in_environment(&environment, &accounts);
-    logs_in_everywhere(&proxy, &through.user);
-    logs_in_everywhere(&proxy, &near.user);
-    refused_everywhere(&proxy, excepted);
-    let log = proxy.log();
-    assert!(
-        log.contains(&format!("the name {UNPROVED} cannot be resolved")),
-        "{log}"
-    );
-    let asked = gateway.log();
-    assert!(asked.contains(BEHIND), "{asked}");
-    assert!(
-        !asked.contains("localhost") && !asked.contains(UNPROVED),
-        "{asked}"
-    );
-    assert_silent(&proxy, password);
-}
-
-#[test]
-fn check_logs_in_through_the_proxy_and_says_so() {
-    let gateway = Gateway::http(false, &all_ports());
-    let mailbox = Mailbox::new(servers());
-    let url = format!("http://{}", gateway.address);
-    let proxy = Proxy::start(&[behind(&mailbox.user, BEHIND).with_proxy(url.clone())]);
-    let checked = proxy.command(&["check", "--connect"]);
-    let said = String::from_utf8(checked.stdout).expect("text");
-    assert!(checked.status.success(), "{said}");
-    let imaps = servers().imaps.port();
-    let line = format!(
-        "{} imap at {BEHIND}:{imaps} through {url}: ok\n",
-        mailbox.user
-    );
-    assert!(said.contains(&line), "{said}");
-    drop(gateway);
-    let checked = proxy.command(&["check", "--connect", "--json"]);
-    let said = String::from_utf8(checked.stdout).expect("text");
-    assert!(!checked.status.success(), "{said}");
-    assert!(said.contains(&format!("\"proxy\": \"{url}\"")), "{said}");
-    assert!(said.contains(&format!("no way through {url}")), "{said}");
-}
-
-#[test]
-fn a_server_may_have_an_address_of_ipv6_for_its_name_and_must_prove_it() {
-    let mailbox = Mailbox::new(servers());
-    let mut account = Account::implicit(&mailbox.user, servers());
-    account.imap.host = "::1";
-    let proxy = Proxy::start(&[account]);
-    let password = proxy.password(&mailbox.user);
-    Imap::connect(proxy.imap)
-        .try_login(&mailbox.user, password)
-        .ok();
-    assert!(
-        proxy
-            .log()
-            .contains(&format!("upstream=\"[::1]:{}\"", servers().imaps.port())),
-        "{}",
-        proxy.log()
-    );
-    let mut account = Account::implicit(USER, servers());
-    account.imap.host = "127.0.0.1";
-    let proxy = Proxy::start(&[account]);
-    let refused = Imap::connect(proxy.imap).try_login(USER, proxy.password(USER));
-    assert!(
-        refused.status.starts_with("NO [UNAVAILABLE]"),
-        "{refused:?}"
-    );
-    assert!(
-        proxy
-            .log()
-            .contains("the certificate of 127.0.0.1 is not trusted")
-    );
-}
-
-/// Whose mailbox is never reached.
-const USER: &str = "nobody@example.org";
-
-/// The servers as seen from behind a gateway.
-fn behind(user: &str, host: &'static str) -> Account {
-    at_host(Account::implicit(user, servers()), host)
-}
-
-fn at_host(mut account: Account, host: &'static str) -> Account {
-    for upstream in [&mut account.imap, &mut account.pop3, &mut account.smtp] {
-        upstream.host = host;
-    }
-    account
-}
-
-fn all_ports() -> [u16; 6] {
-    let all = servers();
-    let addresses = [
-        all.imap, all.imaps, all.pop3, all.pop3s, all.smtp, all.smtps,
-    ];
-    addresses.map(|address| address.port())
-}
-
-/// Where the gateway's password is.
-struct Secrets(TempDir);
-
-impl Secrets {
-    fn new(password: &str) -> Self {
-        let secrets = Self(tempfile::tempdir().expect("a temporary folder"));
-        secrets.put(password);
-        secrets
-    }
-
-    fn put(&self, password: &str) {
-        write_private(&self.file(), password);
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.path().join("gateway")
-    }
-
-    fn proxy(&self, scheme: &str, gateway: &Gateway) -> String {
-        let (user, _) = LOGIN;
+fn behind_haproxy_the_client_is_who_it_connects_for() {
+    let [plain, tls] = free();
+    let scene = Scene::new(|_| {
+        let balanced = "proxy_protocol = [\"127.0.0.1\"]\nnetworks = [\"127.0.0.5\"]\n";
         format!(
-            "{{ url = \"{scheme}://{user}@{}\", password = {{ file = {:?} }} }}",
-            gateway.address,
-            self.file()
+            "[[listener]]\nprotocol = \"imap\"\naddress = \"{plain}\"\n{balanced}\
+             [[listener]]\nprotocol = \"imap\"\naddress = \"{tls}\"\ntls = \"implicit\"\n{balanced}"
         )
+    });
+    let first = (plain, "send-proxy");
+    // It also looks whether we are well, and then speaks for itself (LOCAL).
+    let second = (plain, "send-proxy-v2 check inter 500ms");
+    let in_tls = (tls, "send-proxy-v2 proxy-v2-options unique-id,crc32c");
+    let (_haproxy, ports) = haproxy(scene.folder.path(), &[first, second, in_tls]);
+    for port in &ports[..2] {
+        scene.fetches(0, &format!("imap://{port}"), &["--interface", "127.0.0.5"]);
     }
+    let implicit = ["-k", "--interface", "127.0.0.5"];
+    scene.fetches(0, &format!("imaps://{}", ports[2]), &implicit);
+    assert!(until(|| {
+        let log = scene.proxy.log();
+        let ended = |line: &&str| line.contains("session ended") && line.contains("127.0.0.5:");
+        log.lines().filter(ended).count() == 3
+    }));
+    let cause = "network not allowed";
+    let other = ["--interface", "127.0.0.6"];
+    scene.is_refused(0, &format!("imap://{}", ports[1]), &other, cause);
+    scene.logs(&["127.0.0.6:", cause]);
+    scene.logs(&["session ended", "127.0.0.1:"]);
+    // `status` shows the client too.
+    let client = client_from("127.0.0.5", ports[0]);
+    assert!(until(|| {
+        let status = scene.proxy.command(&["status"]).stdout;
+        String::from_utf8_lossy(&status).contains(&client.local_addr().expect("bound").to_string())
+    }));
 }
 
-fn works_through(scheme: &str, gateway: &Gateway, with_login: bool) {
-    let secrets = Secrets::new(LOGIN.1);
-    let said = if with_login {
-        secrets.proxy(scheme, gateway)
-    } else {
-        format!("{scheme}://{}", gateway.address)
+fn client_from(ip: &str, to: SocketAddr) -> TcpStream {
+    let ip: IpAddr = ip.parse().expect("an address");
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let socket = socket.expect("a socket");
+    socket.bind(&SocketAddr::new(ip, 0).into()).expect("bind");
+    socket.connect(&to.into()).expect("connect");
+    socket.into()
+}
+
+#[test]
+fn nobody_else_speaks_for_others_and_a_balancer_has_to() {
+    let [port] = free();
+    let scene = Scene::new(|_| {
+        format!(
+            "[[listener]]\nprotocol = \"imap\"\naddress = \"{port}\"\nproxy_protocol = [\"127.0.0.1\"]\n"
+        )
+    });
+    let mut stranger = client_from("127.0.0.9", port);
+    let mut said = Vec::new();
+    let _ = stranger.read_to_end(&mut said);
+    assert!(said.is_empty());
+    scene.logs(&["127.0.0.9:", "no load balancer of this listener"]);
+    for (bytes, cause) in [
+        ("A1 CAPABILITY\r\n", "no PROXY header"),
+        (
+            "PROXY TCP4 no addresses at all\r\n",
+            "a broken PROXY header",
+        ),
+    ] {
+        let mut balancer = Wire::connect(port);
+        balancer.send(bytes.as_bytes());
+        assert_eq!(balancer.rest(), b"");
+        scene.logs(&["WARN", "127.0.0.1:", cause]);
+    }
+    // The header and the client's first commands in one segment; a balancer's look at us.
+    for header in [
+        "PROXY TCP4 192.0.2.7 192.0.2.1 4711 143\r\n",
+        "PROXY UNKNOWN\r\n",
+    ] {
+        let mut balancer = Wire::connect(port);
+        balancer.send(format!("{header}A1 LOGOUT\r\n").as_bytes());
+        let said = String::from_utf8(balancer.rest()).expect("UTF-8");
+        assert!(said.contains("A1 OK"), "{said}");
+    }
+    scene.logs(&["192.0.2.7:4711", "session ended"]);
+}
+
+#[test]
+fn a_unix_socket_is_open_to_whom_its_mode_and_users_allow() {
+    let scene = Scene::new(|folder| {
+        let at = |name: &str| {
+            format!(
+                "protocol = \"imap\"\naddress = \"unix:{}/{name}\"\n",
+                folder.display()
+            )
+        };
+        format!(
+            "[[listener]]\n{}[[listener]]\n{}mode = \"0666\"\nallow_uids = [\"root\"]\n\
+             [[listener]]\n{}mode = \"0666\"\nallow_uids = [{STRANGER}, 0]\ntls = \"starttls\"\n",
+            at("own.sock"),
+            at("root.sock"),
+            at("both.sock"),
+        )
+    });
+    let socket = |name: &str| scene.folder.path().join(name);
+    let curl = |uid, name: &str| {
+        let path = socket(name);
+        let path = path.to_str().expect("UTF-8");
+        scene.curl(uid, "imap://localhost", &["--unix-socket", path])
     };
-    let implicit = Mailbox::new(servers());
-    let starttls = Mailbox::new(servers());
-    let accounts = [
-        behind(&implicit.user, BEHIND).with_proxy(said.clone()),
-        at_host(Account::starttls(&starttls.user, servers()), BEHIND).with_proxy(said),
-    ];
-    let proxy = Proxy::start(&accounts);
-    for mailbox in [implicit, starttls] {
-        mailbox.seed("", [b"Subject: through\r\n\r\nbody\r\n".as_slice()]);
-        logs_in_everywhere(&proxy, &mailbox.user);
-        let mut imap = Imap::connect(proxy.imap);
-        imap.try_login(&mailbox.user, proxy.password(&mailbox.user))
-            .ok();
-        imap.command("SELECT INBOX");
-        let fetched = imap.command("FETCH 1 BODY.PEEK[]").literals();
-        assert_eq!(fetched, [b"Subject: through\r\n\r\nbody\r\n".to_vec()]);
+    for (uid, name, allowed) in [
+        (0, "own.sock", true),
+        (STRANGER, "own.sock", false),
+        (0, "root.sock", true),
+        (STRANGER, "root.sock", false),
+        (0, "both.sock", true),
+        (STRANGER, "both.sock", true),
+    ] {
+        let output = curl(uid, name);
+        assert_eq!(
+            output.status.success(),
+            allowed,
+            "{uid} at {name}: {output:?}"
+        );
+        let expected = if allowed { MESSAGE } else { "" };
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
     }
-    assert_silent(&proxy, LOGIN.1);
+    scene.logs(&["user 65534 not allowed", "root.sock"]);
+    scene.logs(&["session ended", "uid 65534"]);
+    let mode = |name| {
+        fs::metadata(socket(name))
+            .expect("a socket")
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    assert_eq!([mode("own.sock"), mode("root.sock")], [0o600, 0o666]);
+    let status = String::from_utf8(scene.proxy.command(&["status"]).stdout).expect("UTF-8");
+    let shown = format!("unix:{}", socket("own.sock").display());
+    assert!(status.contains(&shown), "{status}");
+    python_logs_in(&scene, &socket("own.sock"));
 }
 
-fn logs_in_everywhere(proxy: &Proxy, user: &str) {
-    let password = proxy.password(user);
-    Imap::connect(proxy.imap).try_login(user, password).ok();
-    let mut pop3 = Pop3::connect(proxy.pop3);
-    pop3.command(&format!("USER {user}"));
-    let taken = pop3.attempt(&format!("PASS {password}"));
-    assert!(taken.starts_with("+OK"), "{taken}");
-    let mut smtp = Smtp::connect(proxy.smtp);
-    smtp.command("EHLO client.example.org").expect(250);
-    smtp.auth_plain(user, password).expect(235);
+/// By imaplib, as a web mailer on the same machine would.
+fn python_logs_in(scene: &Scene, path: &Path) {
+    let script = "import imaplib, socket, sys\n\
+        class Local(imaplib.IMAP4):\n    \
+            def _create_socket(self, timeout):\n        \
+                it = socket.socket(socket.AF_UNIX); it.connect(sys.argv[1]); return it\n\
+        imap = Local(); imap.login(sys.argv[2], sys.argv[3]); print(imap.select()[1][0].decode()); imap.logout()\n";
+    let output = Command::new("python3")
+        .args(["-c", script])
+        .arg(path)
+        .args([&scene.user, scene.proxy.password(&scene.user)])
+        .output()
+        .expect("python3");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n", "{output:?}");
 }
 
-/// What is logged while every protocol says that it is temporary.
-fn refused_through(url: &str, host: &'static str) -> String {
-    let proxy = Proxy::start(&[behind(USER, host).with_proxy(url.to_owned())]);
-    refused_everywhere(&proxy, USER);
-    proxy.log()
+#[test]
+fn a_unix_socket_outlives_no_service_and_no_kill_stands_in_the_way() {
+    let mut path = PathBuf::new();
+    let mut scene = Scene::new(|folder| {
+        path = folder.join("imap.sock");
+        format!(
+            "[[listener]]\nprotocol = \"imap\"\naddress = \"unix:{}\"\n",
+            path.display()
+        )
+    });
+    let unix = ["--unix-socket", path.to_str().expect("UTF-8")];
+    scene.proxy.signal(Signal::KILL);
+    scene.proxy.wait();
+    assert!(path.exists(), "a killed service leaves its socket behind");
+    let checked = scene.proxy.command(&["check"]);
+    assert!(checked.status.success(), "{checked:?}");
+    scene.proxy.start_again();
+    scene.fetches(0, "imap://localhost", &unix);
+    // One that lives is not taken over, nor is the file of a program that is no mail server.
+    let second = scene.proxy.start_beside_with_its_sockets();
+    let said = String::from_utf8_lossy(&second.stderr);
+    let expected = format!("unix:{} is in use by another program", path.display());
+    assert!(
+        !second.status.success() && said.contains(&expected),
+        "{said}"
+    );
+    scene.fetches(0, "imap://localhost", &unix);
+    // Another mode counts from SIGHUP on.
+    let config = fs::read_to_string(scene.proxy.config()).expect("configuration");
+    let at = format!("address = \"unix:{}\"\n", path.display());
+    let open = config.replace(&at, &format!("{at}mode = \"0666\"\n"));
+    assert_ne!(config, open);
+    fs::write(scene.proxy.config(), &open).expect("configuration");
+    scene.proxy.signal(Signal::HUP);
+    let mode = || fs::metadata(&path).expect("a socket").permissions().mode() & 0o777;
+    assert!(until(|| mode() == 0o666), "{:o}", mode());
+    scene.fetches(STRANGER, "imap://localhost", &unix);
+    scene.proxy.signal(Signal::TERM);
+    scene.proxy.wait();
+    assert!(!path.exists());
 }
 
-fn assert_silent(proxy: &Proxy, password: &str) {
-    let log = proxy.log();
-    assert!(log.contains("session ended"), "nothing was logged: {log}");
-    assert!(!log.contains(password), "{log}");
+#[test]
+fn a_port_on_loopback_is_open_to_the_users_named() {
+    let [four] = free();
+    let scene = Scene::new(|_| {
+        let port = four.port();
+        format!("[[listener]]\nprotocol = \"imap\"\nport = {port}\nallow_uids = [0]\n")
+    });
+    for host in ["127.0.0.1", "[::1]"] {
+        let url = format!("imap://{host}:{}", four.port());
+        scene.fetches(0, &url, &[]);
+        scene.is_refused(STRANGER, &url, &[], "user 65534 not allowed");
+    }
 }
 
-/// Hears the first words of any proxy protocol, and closes.
-fn heard_greeting(line: &mut Line) -> io::Result<()> {
-    line.read_exact(&mut [0; 3])
+#[test]
+fn systemd_opens_the_sockets_and_a_reload_keeps_them() {
+    let mut scene = Scene::new(|_| String::new());
+    scene.proxy.signal(Signal::TERM);
+    scene.proxy.wait();
+    let config = scene.proxy.config();
+    let own = fs::read_to_string(&config).expect("configuration");
+    // The provider's password comes from a command, which tells what it was started with.
+    let told = scene.folder.path().join("told");
+    let (before, file) = own
+        .split_once("password = { file = \"")
+        .expect("a secret's file");
+    let (file, behind) = file.split_once('"').expect("quoted");
+    let told_to = told.display();
+    let own = format!(
+        "{before}password = {{ command = \"(env; ls -l /proc/$$/fd) > {told_to}; cat {file}\"{behind}"
+    );
+    let named =
+        "\n[[listener]]\nprotocol = \"imap\"\naddress = \"systemd:mail\"\nallow_uids = [0]\n";
+    fs::write(&config, format!("{own}{named}")).expect("configuration");
+
+    let alone = scene.proxy.command(&["run"]);
+    let said = String::from_utf8_lossy(&alone.stderr).into_owned();
+    assert_eq!(alone.status.code(), Some(69), "{said}");
+    let expected = "systemd handed over no socket called \"mail\", and no other: write FileDescriptorName=mail";
+    assert!(said.contains(expected), "{said}");
+    let checked = scene.proxy.command(&["check"]);
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.status.success(), "{checked:?}");
+    assert!(said.contains("imap systemd:mail: opened by systemd, when it starts the service\n"));
+
+    let [port] = free();
+    let path = scene.folder.path().join("systemd.sock");
+    let log = scene.folder.path().join("log");
+    let service = activated(&config, port, &path, &log);
+    let unix = ["--unix-socket", path.to_str().expect("UTF-8")];
+    scene.fetches(0, &format!("imap://{port}"), &[]);
+    scene.fetches(0, "imap://localhost", &unix);
+    let logged =
+        |text: &str| until(|| fs::read_to_string(&log).is_ok_and(|log| log.contains(text)));
+    assert!(logged("uid 0"));
+    let told = fs::read_to_string(told).expect("the command has run");
+    assert!(
+        told.contains("PATH=") && !told.contains("LISTEN_"),
+        "{told}"
+    );
+    assert!(
+        told.contains("/dev/null") && !told.contains("socket:"),
+        "{told}"
+    );
+    let status = String::from_utf8(scene.proxy.command(&["status"]).stdout).expect("UTF-8");
+    let shown = [port.to_string(), format!("unix:{}", path.display())];
+    assert!(shown.iter().all(|place| status.contains(place)), "{status}");
+
+    // Away, and back: systemd's sockets are not opened twice, so they have to be kept.
+    let hangup = || {
+        let pid = Pid::from_raw(service.0.id().cast_signed()).expect("a process id");
+        kill_process(pid, Signal::HUP).expect("it runs");
+    };
+    let mut open = Imap::connect(port);
+    fs::write(&config, &own).expect("configuration");
+    hangup();
+    let gone = || {
+        let status = scene.proxy.command(&["status"]).stdout;
+        !String::from_utf8_lossy(&status).contains("systemd.sock")
+    };
+    assert!(until(gone));
+    fs::write(&config, format!("{own}{named}")).expect("configuration");
+    hangup();
+    assert!(until(|| !gone()));
+    open.command("NOOP");
+    scene.fetches(0, &format!("imap://{port}"), &[]);
+    scene.fetches(0, "imap://localhost", &unix);
+    drop(service);
+    assert!(path.exists(), "what systemd made is systemd's");
 }
+
+/// The service, started by systemd's own hand with two sockets of one name.
+fn activated(config: &Path, port: SocketAddr, path: &Path, log: &Path) -> Running {
+    let log = File::create(log).expect("a file");
+    let child = Command::new("systemd-socket-activate")
+        .args(["--listen", &port.to_string(), "--listen"])
+        .arg(path)
+        .args(["--fdname", "mail:mail", env!("CARGO_BIN_EXE_mailsluice")])
+        .arg("--config")
+        .arg(config)
+        .arg("run")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a file"))
+        .stderr(log)
+        .spawn();
+    let mut running = Running(child.expect("systemd-socket-activate"));
+    let alive = || running.0.try_wait().expect("wait").is_none();
+    assert!(
+        ready(port, alive),
+        "systemd-socket-activate does not listen"
+    );
+    running
+}
+
+/// `nobody`.
+const STRANGER: u32 = 65534;
+/// A loaded machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);

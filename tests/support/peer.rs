@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use mailsluice::config::runtime::Trust;
-use mailsluice::net::{Acceptor, ClientTlsConfigs, Stream, handshake};
+use mailsluice::net::{Acceptor, ClientTlsConfigs, Socket, Stream, handshake};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -34,7 +34,7 @@ impl Peer {
     pub(crate) fn new(tcp: TcpStream) -> io::Result<Self> {
         tcp.set_nodelay(true)?;
         Ok(Self {
-            stream: Stream::Plain(tcp),
+            stream: Stream::Plain(tcp.into()),
             got: Vec::new(),
             ended: false,
         })
@@ -42,9 +42,15 @@ impl Peer {
 
     /// The near end's address, by which a log line names a client.
     pub(crate) fn name(&self) -> String {
-        let tcp = self.stream.tcp().ok_or(io::ErrorKind::NotConnected.into());
-        let address = tcp.and_then(TcpStream::local_addr);
+        let address = self.tcp().and_then(TcpStream::local_addr);
         address.map_or_else(|error| error.to_string(), |it| it.to_string())
+    }
+
+    fn tcp(&self) -> io::Result<&TcpStream> {
+        match self.stream.socket() {
+            Some(Socket::Tcp(tcp)) => Ok(tcp),
+            _ => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     /// Sends `bytes`. Those for a connection that is closed are lost, as on any wire.
@@ -113,7 +119,7 @@ impl Peer {
 
     /// Breaks the connection instead of closing it.
     pub(crate) fn reset(self) {
-        if let Some(tcp) = self.stream.tcp() {
+        if let Ok(tcp) = self.tcp() {
             let _ = tcp.set_zero_linger();
         }
     }

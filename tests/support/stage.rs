@@ -12,8 +12,8 @@ use mailsluice::auth::oauth::Tokens;
 use mailsluice::auth::{Authenticator, Making, add_chosen};
 use mailsluice::config::runtime::{
     Account, AccountAuth, Accounts, CertificateFiles, CertificateSettings, CertificateSource,
-    Config, Endpoint, IDLE_RENEWAL, KeySource, Limits, Listener, ListenerTls, LogSettings, NoLogin,
-    SecretSource, SignInSettings, StoreSettings, Trust, WarmSettings,
+    Config, Door, Endpoint, IDLE_RENEWAL, KeySource, Limits, Listener, ListenerTls, LogSettings,
+    NoLogin, SecretSource, SignInSettings, StoreSettings, Trust, WarmSettings,
 };
 use mailsluice::net::{Acceptor, acceptor};
 use mailsluice::profile::builtin;
@@ -160,7 +160,8 @@ impl House {
         Config {
             listeners: vec![Listener {
                 protocol: settings.protocol,
-                address: SocketAddr::from((ip, 0)),
+                address: SocketAddr::from((ip, 0)).into(),
+                door: Door::default(),
                 tls: match settings.client_tls {
                     ClientTls::Off => ListenerTls::Off,
                     ClientTls::Offered => {

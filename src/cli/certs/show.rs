@@ -164,7 +164,7 @@ impl Presented<'_> {
 
 impl std::fmt::Display for Presented<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (protocol, address) = (self.listener.protocol, self.listener.address);
+        let (protocol, address) = (self.listener.protocol, &self.listener.address);
         write!(f, "{protocol} {address} ({}): ", self.tls())?;
         match (self.fault(), &self.facts) {
             (Some(fault), _) => f.write_str(&fault),

@@ -14,9 +14,9 @@ use crate::bridge::provider::{self, Provider};
 use crate::cli::sign_ins::SignIns;
 use crate::config::oauth::{Client, ClientProof, Endpoints, Flow, Grant, Issuer, Scopes};
 use crate::config::runtime::{
-    Account, AccountAuth, Accounts, CertificateSettings, Config, Endpoint, IDLE_RENEWAL, KeySource,
-    Limits, Listener, ListenerTls, LogSettings, SecretSource, SignInSettings, StoreSettings, Trust,
-    WarmSettings,
+    Account, AccountAuth, Accounts, CertificateSettings, Config, Door, Endpoint, IDLE_RENEWAL,
+    KeySource, Limits, Listener, ListenerTls, LogSettings, SecretSource, SignInSettings,
+    StoreSettings, Trust, WarmSettings,
 };
 use crate::net;
 use crate::protocol::{Protocol, TlsMode};
@@ -150,9 +150,10 @@ fn config(
         listeners.push(Listener {
             profile: Arc::default(),
             protocol,
-            address: free_from(port)?,
+            address: free_from(port)?.into(),
             tls: ListenerTls::Off,
             networks: Vec::new(),
+            door: Door::default(),
             pin: None,
             no_login: None,
         });
@@ -252,7 +253,7 @@ fn grant(provider: &Provider, ca_file: PathBuf) -> Grant {
 fn free_from(from: u16) -> Result<SocketAddr, ProxyError> {
     (from..=from.saturating_add(PORTS_TRIED))
         .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-        .find(|address| net::probe(*address).is_ok())
+        .find(|address| net::probe(&(*address).into()).is_ok())
         .ok_or(ProxyError::Ports { from })
 }
 

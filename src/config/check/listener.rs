@@ -1,11 +1,10 @@
 //! `[[listener]]` entries → listeners; without any, one of each protocol on both loopbacks.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use figment::value::Value;
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 
 use super::super::fault::Fault;
 use super::super::file::{ClientTlsWord, ListenerEntry, ProtocolWord};
@@ -13,13 +12,14 @@ use super::super::key::KeyPath;
 use super::super::problem::Place;
 use super::super::read::read;
 use super::super::runtime::{
-    Accounts, CertificateFiles, CertificateSource, Listener, ListenerTls, Pin,
+    Accounts, CertificateFiles, CertificateSource, Door, ListenAddress, Listener, ListenerTls, Pin,
 };
 use super::Check;
 use super::files::Holds;
 use super::no_login::{can_send, is_asked_for, no_login};
 use super::ports::Written;
 use super::profile::chosen;
+use super::reach::{self, Taken};
 use crate::profile::Profile;
 use crate::protocol::Protocol;
 
@@ -53,7 +53,7 @@ fn no_loop(listeners: &[(Listener, Written)], check: &mut Check<'_>) {
         };
         if listeners
             .iter()
-            .any(|(listener, _)| ours(&listener.address))
+            .any(|(listener, _)| listener.address.tcp().as_ref().is_some_and(ours))
         {
             check.report.add(&key, Fault::OurOwnPort(port));
         }
@@ -61,7 +61,7 @@ fn no_loop(listeners: &[(Listener, Written)], check: &mut Check<'_>) {
 }
 
 fn written(entries: Vec<Value>, check: &mut Check<'_>) -> Vec<(Listener, Written)> {
-    let mut taken = HashMap::new();
+    let mut taken = Taken::default();
     let mut listeners = Vec::new();
     for (index, entry) in entries.into_iter().enumerate() {
         let at = KeyPath::root().child("listener").child(index);
@@ -72,7 +72,7 @@ fn written(entries: Vec<Value>, check: &mut Check<'_>) -> Vec<(Listener, Written
         let place = check.report.sources().place(&key);
         let written = Written { place, key };
         for listener in listener(&entry, &at, check) {
-            if let Some(fault) = overlap(&mut taken, listener.address) {
+            if let Some(fault) = taken.take(&listener.address) {
                 check.report.add(&written.key, fault);
             }
             listeners.push((listener, written.clone()));
@@ -86,9 +86,10 @@ fn defaults(profile: Arc<Profile>) -> impl Iterator<Item = Listener> {
         let profile = Arc::clone(&profile);
         loopbacks(port).map(|address| Listener {
             protocol,
-            address,
+            address: address.into(),
             tls: ListenerTls::Off,
             networks: Vec::new(),
+            door: Door::default(),
             pin: None,
             profile: Arc::clone(&profile),
             no_login: None,
@@ -113,17 +114,19 @@ fn listener(entry: &ListenerEntry, at: &KeyPath, check: &mut Check<'_>) -> Vec<L
     let protocol = protocol(entry, at, check);
     let addresses = addresses(entry, at, protocol, check);
     let tls = tls(entry, at, check);
-    let networks = networks(entry, at, check);
+    let written = addresses.as_deref().unwrap_or_default();
+    let networks = reach::networks(entry, at, written, check);
+    let door = reach::door(entry, at, written, check);
     let pin = pin(entry, at, check);
     let profile = chosen(entry.profile.as_ref(), &at.child("profile"), check);
     let profile = profile.unwrap_or_else(|| usual(check));
-    let exposed = addresses.iter().flatten().any(|a| !a.ip().is_loopback());
+    let exposed = reach::is_exposed(written, networks.as_deref().unwrap_or_default());
     let consent = consent(entry, at, exposed, check);
     let no_login = no_login(entry, at, exposed, check);
     let (Some(protocol), Some(addresses), Some(tls)) = (protocol, addresses, tls) else {
         return Vec::new();
     };
-    let (Some(networks), Some(pin), true) = (networks, pin, consent) else {
+    let (Some(networks), Some(door), Some(pin), true) = (networks, door, pin, consent) else {
         return Vec::new();
     };
     let Some(no_login) = no_login else {
@@ -133,9 +136,10 @@ fn listener(entry: &ListenerEntry, at: &KeyPath, check: &mut Check<'_>) -> Vec<L
         .into_iter()
         .map(|address| Listener {
             protocol,
-            address,
             tls: tls.clone(),
-            networks: reach(&networks, address),
+            networks: reach::reach(&networks, &address, &door),
+            address,
+            door: door.clone(),
             pin: pin.clone(),
             profile: Arc::clone(&profile),
             no_login: no_login.clone(),
@@ -159,29 +163,20 @@ fn addresses(
     at: &KeyPath,
     protocol: Option<Protocol>,
     check: &mut Check<'_>,
-) -> Option<Vec<SocketAddr>> {
+) -> Option<Vec<ListenAddress>> {
     match (entry.port, &entry.address) {
         (Some(_), Some(_)) => {
             check.report.add(&at.child("port"), Fault::PortAndAddress);
             None
         }
-        (Some(port), None) => Some(loopbacks(port).to_vec()),
+        (Some(port), None) => Some(loopbacks(port).map(ListenAddress::from).into()),
         (None, None) => {
             let (_, port) = DEFAULT_PORTS
                 .into_iter()
                 .find(|(p, _)| Some(*p) == protocol)?;
-            Some(loopbacks(port).to_vec())
+            Some(loopbacks(port).map(ListenAddress::from).into())
         }
-        (None, Some(list)) => {
-            let parsed: Vec<_> = list.0.iter().map(|text| text.parse()).collect();
-            let good = parsed.iter().all(Result::is_ok) && !parsed.is_empty();
-            if !good {
-                check
-                    .report
-                    .add(&at.child("address"), Fault::NotASocketAddress);
-            }
-            good.then(|| parsed.into_iter().flatten().collect())
-        }
+        (None, Some(list)) => reach::addresses(&list.0, &at.child("address"), check),
     }
 }
 
@@ -245,38 +240,6 @@ fn pem(
     None
 }
 
-fn networks(entry: &ListenerEntry, at: &KeyPath, check: &mut Check<'_>) -> Option<Vec<IpNet>> {
-    let mut networks = Vec::new();
-    let mut good = true;
-    for (index, text) in entry.networks.iter().flatten().enumerate() {
-        let host = || text.parse::<IpAddr>().map(IpNet::from).ok();
-        match text.parse::<IpNet>().ok().or_else(host) {
-            Some(network) => networks.push(canonical(network)),
-            None => {
-                check
-                    .report
-                    .add(&at.child("networks").child(index), Fault::NotANetwork);
-                good = false;
-            }
-        }
-    }
-    good.then_some(networks)
-}
-
-/// Peers that arrive at an IPv6 socket with a mapped IPv4 address are held against networks of IPv4, so a mapped network
-/// is one, too.
-fn canonical(network: IpNet) -> IpNet {
-    let IpNet::V6(mapped) = network else {
-        return network;
-    };
-    let rest = mapped.prefix_len().checked_sub(MAPPED_PREFIX);
-    let v4 = mapped.network().to_ipv4_mapped().zip(rest);
-    match v4.and_then(|(address, length)| Ipv4Net::new(address, length).ok()) {
-        Some(network) => IpNet::V4(network),
-        None => network,
-    }
-}
-
 /// Passwords and mail cross a network unencrypted only where the configuration says so, and says which network.
 fn consent(entry: &ListenerEntry, at: &KeyPath, exposed: bool, check: &mut Check<'_>) -> bool {
     let tls = entry.tls.unwrap_or_default();
@@ -286,7 +249,7 @@ fn consent(entry: &ListenerEntry, at: &KeyPath, exposed: bool, check: &mut Check
     let plain = tls == ClientTlsWord::Off || without;
     let everyone = |text: &String| {
         let network = text.parse::<IpNet>();
-        network.is_ok_and(|network| canonical(network).prefix_len() == 0)
+        network.is_ok_and(|network| reach::canonical(network).prefix_len() == 0)
     };
     let named = entry.networks.iter().flatten().count() > 0;
     let (key, fault) = if said && !(plain && exposed) {
@@ -309,14 +272,6 @@ fn consent(entry: &ListenerEntry, at: &KeyPath, exposed: bool, check: &mut Check
     };
     check.report.add(&at.child(key), fault);
     false
-}
-
-/// Off loopback an empty list would read as nobody: there it is everybody, said as such.
-fn reach(networks: &[IpNet], address: SocketAddr) -> Vec<IpNet> {
-    if networks.is_empty() && !address.ip().is_loopback() {
-        return vec![IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
-    }
-    networks.to_vec()
 }
 
 /// The outer `None` comes after a report.
@@ -344,24 +299,6 @@ fn pin(entry: &ListenerEntry, at: &KeyPath, check: &mut Check<'_>) -> Option<Opt
     }
 }
 
-/// Whether another entry has this port already, on this address or on all of its family.
-fn overlap(taken: &mut HashMap<(u16, bool), Vec<IpAddr>>, address: SocketAddr) -> Option<Fault> {
-    if address.port() == ANY_PORT {
-        return None;
-    }
-    let family = taken
-        .entry((address.port(), address.is_ipv4()))
-        .or_default();
-    let ip = address.ip();
-    let clash = |other: &&IpAddr| **other == ip || other.is_unspecified() || ip.is_unspecified();
-    let found = family
-        .iter()
-        .find(clash)
-        .map(|_| Fault::AddressTaken(address));
-    family.push(ip);
-    found
-}
-
 fn address_key(entry: &ListenerEntry, at: &KeyPath) -> KeyPath {
     at.child(if entry.address.is_some() {
         "address"
@@ -376,29 +313,3 @@ const DEFAULT_PORTS: [(Protocol, u16); 3] = [
     (Protocol::Pop3, 1110),
     (Protocol::Smtp, 1025),
 ];
-
-/// RFC 4291 section 2.5.5.2.
-const MAPPED_PREFIX: u8 = 96;
-
-/// The system chooses.
-const ANY_PORT: u16 = 0;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mapped_network_is_one_of_ipv4() {
-        for (written, meant) in [
-            ("::ffff:192.168.1.0/120", "192.168.1.0/24"),
-            ("::ffff:192.168.1.2/128", "192.168.1.2/32"),
-            ("::ffff:0.0.0.0/96", "0.0.0.0/0"),
-            ("fd00::/8", "fd00::/8"),
-            ("::/0", "::/0"),
-            ("10.0.0.0/8", "10.0.0.0/8"),
-        ] {
-            let [written, meant] = [written, meant].map(|text| text.parse::<IpNet>().unwrap());
-            assert_eq!(canonical(written), meant);
-        }
-    }
-}

@@ -10,6 +10,7 @@ mod ports;
 mod profile;
 mod provider;
 mod proxy;
+mod reach;
 mod secret;
 mod settings;
 

@@ -4,18 +4,17 @@
 //! service has the ports.
 
 use std::io;
-use std::net::SocketAddr;
 
 use super::super::fault::Fault;
 use super::super::key::KeyPath;
 use super::super::oauth::Flow;
 use super::super::problem::{Place, Problem};
-use super::super::runtime::{AccountAuth, Accounts, Listener};
+use super::super::runtime::{AccountAuth, Accounts, ListenAddress, Listener};
 use super::Check;
 use super::listener::loopbacks;
 
 /// Tells why an address cannot be listened on. It opens nothing.
-pub type PortProbe = fn(SocketAddr) -> Result<(), io::ErrorKind>;
+pub type PortProbe = fn(&ListenAddress) -> Result<(), io::ErrorKind>;
 
 /// Where a listener is written: the key of its address, and the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +27,7 @@ impl Written {
     /// The problem that `addresses`, which are written here, cannot be listened on.
     pub(in super::super) fn cannot_listen(
         &self,
-        addresses: Vec<SocketAddr>,
+        addresses: Vec<ListenAddress>,
         trouble: io::ErrorKind,
     ) -> Problem {
         let by_default = self.place == Place::Default;
@@ -47,17 +46,17 @@ pub(in super::super) fn ports(
     probe: PortProbe,
     check: &mut Check<'_>,
 ) {
-    let mut troubles: Vec<(&Written, io::ErrorKind, Vec<SocketAddr>)> = Vec::new();
+    let mut troubles: Vec<(&Written, io::ErrorKind, Vec<ListenAddress>)> = Vec::new();
     for (listener, written) in listeners {
-        let Err(trouble) = probe(listener.address) else {
+        let Err(trouble) = probe(&listener.address) else {
             continue;
         };
         let same = troubles
             .iter_mut()
             .find(|(at, kind, _)| *at == written && *kind == trouble);
         match same {
-            Some((_, _, addresses)) => addresses.push(listener.address),
-            None => troubles.push((written, trouble, vec![listener.address])),
+            Some((_, _, addresses)) => addresses.push(listener.address.clone()),
+            None => troubles.push((written, trouble, vec![listener.address.clone()])),
         }
     }
     let problems = troubles
@@ -79,9 +78,9 @@ pub(in super::super) fn callback_port(
         return;
     }
     let troubles = loopbacks(port).into_iter().filter_map(|address| {
-        let trouble = probe(address).err()?;
+        let trouble = probe(&address.into()).err()?;
         let counts = address.is_ipv4() || trouble == io::ErrorKind::AddrInUse;
-        counts.then_some((address, trouble))
+        counts.then_some((address.into(), trouble))
     });
     let (addresses, kinds): (Vec<_>, Vec<_>) = troubles.unzip();
     if let Some(trouble) = kinds.first().copied() {

@@ -1,6 +1,6 @@
 //! The settings that are neither accounts nor listeners.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -163,8 +163,9 @@ pub(in super::super) fn sign_in(
     check: &mut Check<'_>,
 ) -> SignInSettings {
     let at = KeyPath::dotted("sign_in");
-    let near = |l: &&Listener| l.address.ip().is_loopback() || l.address.ip().is_unspecified();
-    let mut ports = listeners.iter().filter(near).map(|l| l.address.port());
+    let near = |a: &SocketAddr| a.ip().is_loopback() || a.ip().is_unspecified();
+    let addresses = listeners.iter().filter_map(|l| l.address.tcp());
+    let mut ports = addresses.filter(near).map(|address| address.port());
     if table.port != 0 && ports.any(|port| port == table.port) {
         let fault = Fault::SignInPortTaken(table.port);
         check.report.add(&at.child("port"), fault);

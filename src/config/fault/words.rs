@@ -1,7 +1,8 @@
 //! The parts of a fault's sentence that are not always there.
 
 use std::io;
-use std::net::SocketAddr;
+
+use super::super::reach::ListenAddress;
 
 pub(super) fn did_you_mean(nearest: Option<&str>, known: &str) -> String {
     match nearest {
@@ -63,8 +64,8 @@ pub(super) fn in_words(kind: io::ErrorKind) -> String {
 }
 
 /// "this is", "this and that are".
-pub(super) fn are(addresses: &[SocketAddr]) -> String {
-    let names: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+pub(super) fn are(addresses: &[ListenAddress]) -> String {
+    let names: Vec<_> = addresses.iter().map(ListenAddress::to_string).collect();
     match names.as_slice() {
         [.., last] if names.len() > 1 => {
             let others = names.len() - 1;
@@ -77,21 +78,47 @@ pub(super) fn are(addresses: &[SocketAddr]) -> String {
     }
 }
 
-pub(super) fn cannot_listen(trouble: io::ErrorKind, by_default: bool) -> String {
+/// What else may be chosen in place of `address`.
+pub(super) fn kind(address: &ListenAddress) -> &'static str {
+    match address {
+        ListenAddress::Tcp(_) => "port",
+        ListenAddress::Unix(_) => "path",
+        ListenAddress::Systemd(_) => "name",
+    }
+}
+
+/// What is told together is of one kind, or differs in nothing that matters here.
+pub(super) fn cannot_listen(
+    addresses: &[ListenAddress],
+    trouble: io::ErrorKind,
+    by_default: bool,
+) -> String {
+    let kind = addresses.first().map_or("port", kind);
     let elsewhere = if by_default {
-        "write [[listener]] entries with other ports"
+        "write [[listener]] entries with other ports".to_owned()
     } else {
-        "choose another port"
+        format!("choose another {kind}")
     };
-    match trouble {
-        io::ErrorKind::AddrInUse => format!("in use by another program: stop it, or {elsewhere}"),
-        io::ErrorKind::PermissionDenied => {
+    match (trouble, kind) {
+        (io::ErrorKind::AddrInUse, _) => {
+            format!("in use by another program: stop it, or {elsewhere}")
+        }
+        (io::ErrorKind::PermissionDenied, "path") => {
+            format!("not for this user to make: open the folder to it, or {elsewhere}")
+        }
+        (io::ErrorKind::PermissionDenied, _) => {
             "not for this user to open: choose a port above 1023, or grant CAP_NET_BIND_SERVICE"
                 .to_owned()
         }
-        io::ErrorKind::AddrNotAvailable => {
+        (io::ErrorKind::NotFound, "path") => {
+            format!("in a folder that is not there: make it, or {elsewhere}")
+        }
+        (io::ErrorKind::AlreadyExists, "path") => {
+            format!("a file already and no socket: remove it, or {elsewhere}")
+        }
+        (io::ErrorKind::AddrNotAvailable, _) => {
             "no address of this machine: write one that is, such as 127.0.0.1".to_owned()
         }
-        other => format!("not to be opened ({other}): {elsewhere}"),
+        (other, _) => format!("not to be opened ({other}): {elsewhere}"),
     }
 }

@@ -64,7 +64,7 @@ pub fn wanted(config: &Config) -> Vec<Name> {
         .listeners
         .iter()
         .filter(|l| ours(l.tls.certificate()));
-    let addresses = presenting.map(|listener| listener.address.ip());
+    let addresses = presenting.filter_map(|l| l.address.tcp().map(|address| address.ip()));
     names.extend(
         addresses
             .filter(|ip| !ip.is_unspecified())

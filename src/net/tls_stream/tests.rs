@@ -7,7 +7,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConnection, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream as Peer;
 
@@ -57,7 +57,7 @@ async fn pair(version: &'static SupportedProtocolVersion) -> (TlsStream, Peer<Tc
     let (near, far) = sockets().await;
     let acceptor = TlsAcceptor::from(server);
     let (ours, theirs) = tokio::join!(
-        TlsStream::connect(client, name(), near),
+        TlsStream::connect(client, name(), near.into()),
         acceptor.accept(far)
     );
     (ours.unwrap(), theirs.unwrap())
@@ -140,7 +140,7 @@ async fn records_may_be_split_anywhere() {
                 let mut rest = [0; 4096];
                 while far.read(&mut rest).unwrap() > 0 {}
             });
-            let mut ours = TlsStream::accept(server, near).await.unwrap();
+            let mut ours = TlsStream::accept(server, near.into()).await.unwrap();
             let mut got = vec![0; sent.len()];
             ours.read_exact(&mut got).await.unwrap();
             assert!(got == sent, "{version:?}, {step}");
@@ -218,20 +218,22 @@ async fn what_is_no_tls_is_refused() {
     for said in [&b"* OK ready\r\n"[..], b"220 mail ESMTP\r\n", &[0; 64]] {
         let (near, mut far) = sockets().await;
         far.write_all(said).await.unwrap();
-        let error = TlsStream::connect(Arc::clone(&client), name(), near)
+        let error = TlsStream::connect(Arc::clone(&client), name(), near.into())
             .await
             .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         let (near, mut far) = sockets().await;
         far.write_all(said).await.unwrap();
-        let error = TlsStream::accept(Arc::clone(&server), near)
+        let error = TlsStream::accept(Arc::clone(&server), near.into())
             .await
             .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
     let (near, far) = sockets().await;
     drop(far);
-    let error = TlsStream::connect(client, name(), near).await.unwrap_err();
+    let error = TlsStream::connect(client, name(), near.into())
+        .await
+        .unwrap_err();
     assert!(
         [
             io::ErrorKind::UnexpectedEof,
@@ -313,7 +315,7 @@ async fn silence_is_told_by_the_system() {
     assert!(ours.is_silent());
     drop(theirs);
     // Once the end is there it is seen, though nothing was read.
-    ours.tcp().unwrap().readable().await.unwrap();
+    ours.socket().unwrap().readable().await.unwrap();
     assert!(!ours.is_silent());
     assert!(!Stream::Away.is_silent());
 }

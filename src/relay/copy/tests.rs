@@ -7,6 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::peer::Peer;
 use crate::proto::dialogue::Ending;
 use crate::relay::registry::Registry;
 
@@ -79,9 +80,12 @@ async fn session(leftovers: Leftovers) -> Session {
     let token = drain.clone();
     let end = tokio::spawn(async move {
         let registry = Arc::new(Registry::default());
-        let peer = "127.0.0.1:1".parse().unwrap();
+        let peer = Peer::User(1000);
         let place = registry.admit(Protocol::Imap, peer, 1, 1).unwrap();
-        let legs = (Stream::Plain(client_leg), Stream::Plain(upstream_leg));
+        let legs = (
+            Stream::Plain(client_leg.into()),
+            Stream::Plain(upstream_leg.into()),
+        );
         let watch = Box::new(Lines::default());
         let copy = Copy::new(&place.record, watch, legs.0, legs.1, leftovers);
         let (end, _) = copy.run(&token).await;
@@ -170,9 +174,12 @@ async fn a_client_that_does_not_read_our_answers_gets_no_more_of_them() {
     let (_client, client_leg) = pair().await;
     let (_upstream, upstream_leg) = pair().await;
     let registry = Arc::new(Registry::default());
-    let peer = "127.0.0.1:1".parse().unwrap();
+    let peer = Peer::User(1000);
     let place = registry.admit(Protocol::Smtp, peer, 1, 1).unwrap();
-    let legs = (Stream::Plain(client_leg), Stream::Plain(upstream_leg));
+    let legs = (
+        Stream::Plain(client_leg.into()),
+        Stream::Plain(upstream_leg.into()),
+    );
     let watch = Box::new(Lines::default());
     let mut copy = Copy::new(&place.record, watch, legs.0, legs.1, nothing());
     // The answers to these are 52 MB, more than any socket buffers.

@@ -35,7 +35,7 @@ async fn keep(warm: &Warm, place: Place) -> TcpStream {
     let mut far = far.unwrap().0;
     far.write_all(b"m0 OK done\r\n").await.unwrap();
     let connected = Connected {
-        stream: Stream::Plain(near.unwrap()),
+        stream: Stream::Plain(near.unwrap().into()),
         established: Default::default(),
         since: tokio::time::Instant::now(),
         place: None,
