@@ -146,6 +146,7 @@ const SERVERS_MAX: usize = 1_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::runtime::ProxyKind;
 
     fn endpoint(host: &str) -> Endpoint {
         Endpoint {
@@ -169,10 +170,20 @@ mod tests {
             tls: TlsMode::StartTls,
             ..here.clone()
         };
+        let behind = Endpoint {
+            proxy: Some(Arc::new(Proxy {
+                kind: ProxyKind::Http,
+                host: "proxy.test".into(),
+                port: 3128,
+                login: None,
+            })),
+            ..here.clone()
+        };
         for (protocol, endpoint) in [
             (Protocol::Pop3, &here),
             (Protocol::Imap, &endpoint("b.test")),
             (Protocol::Imap, &starttls),
+            (Protocol::Imap, &behind),
         ] {
             assert_eq!(abilities.of(protocol, endpoint), None);
         }

@@ -3,7 +3,7 @@
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::config::runtime::Trust;
+use crate::config::runtime::{Proxy, ProxyKind, Trust};
 use crate::protocol::TlsMode;
 
 const SETTINGS: WarmSettings = WarmSettings {
@@ -20,6 +20,15 @@ fn endpoint() -> Endpoint {
         trust: Trust::Platform,
         user: "anna".into(),
     }
+}
+
+fn proxy() -> Arc<Proxy> {
+    Arc::new(Proxy {
+        kind: ProxyKind::Socks5,
+        host: "proxy.test".into(),
+        port: 1080,
+        login: None,
+    })
 }
 
 fn place(warm: &Warm) -> Place {
@@ -84,6 +93,7 @@ async fn whatever_is_different_is_another_place() {
         other(&|it| it.endpoint.user = "eve".into()),
         other(&|it| it.endpoint.tls = TlsMode::StartTls),
         other(&|it| it.endpoint.trust = Trust::PublicKey([0; 32])),
+        other(&|it| it.endpoint.proxy = Some(proxy())),
     ] {
         let far = keep(&warm, place(&warm)).await;
         assert!(warm.take(&wanted).await.is_none(), "{wanted:?}");
