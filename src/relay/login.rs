@@ -9,9 +9,10 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use super::authenticate::Admission;
 use super::connect::Connected;
 use super::copy::KeepAlive;
-use super::session::{Admission, End, Session};
+use super::session::{End, Session};
 use crate::net::{Acceptor, Stream};
 use crate::profile::Profile;
 use crate::proto::dialogue::{CloseReason, Login, LoginAction, LoginInput, LoginSettings, Welcome};

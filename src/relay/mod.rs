@@ -9,6 +9,7 @@
 //! | `offers.rs` | what a listener shows before login |
 //! | `login.rs` | drives the client-facing dialogue to a login |
 //! | `way.rs` | the way to an upstream, past a proxy if there is one |
+//! | `authenticate.rs` | a login attempt: who may, and with what upstream |
 //! | `connect.rs` | dials the upstream and drives its dialogue to "authenticated" |
 //! | `abilities.rs` | what upstreams can do, as they last said |
 //! | `copy.rs` | the two directions after login, with the watch between them; how that ends, and what keeps an idle one alive |
@@ -22,6 +23,7 @@
 mod abilities;
 mod alerts;
 mod allowances;
+mod authenticate;
 mod connect;
 mod copy;
 mod gate;
