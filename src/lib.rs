@@ -26,9 +26,8 @@
 //! | [`web`] | what a person looks at: where sign-ins end, and what `status` and `sign-in` ask a running service |
 //! | [`cli`] | what a person types; the only code that prints |
 //!
-//! [`address`], [`peer`], [`profile`], [`protocol`] and [`secret`] are leaves that every folder may use, [`disk`] one for
-//! those that keep something on the disk. Imports run one way: `proto` and `config` know
-//! nobody but those leaves; `net`, `auth` and `store` use them and each other only through their front doors; `relay`
+//! [`address`], [`causes`], [`peer`], [`profile`], [`protocol`] and [`secret`] are leaves that every folder may use,
+//! [`disk`] one for those that keep something on the disk. Imports run one way: `proto` and `config` know nobody but those leaves; `net`, `auth` and `store` use them and each other only through their front doors; `relay`
 //! and `bridge` stand on these; `web` and `cli` stand on top. `tests/boundaries.rs` holds this.
 //!
 //! # The life of a session
@@ -154,6 +153,7 @@
 pub mod address;
 pub mod auth;
 pub mod bridge;
+pub mod causes;
 pub mod cli;
 pub mod config;
 pub mod disk;

@@ -22,6 +22,7 @@ struct Room {
 const HOUSE: &[Room] = &[
     room("secret", &[]),
     room("address", &[]),
+    room("causes", &[]),
     room("protocol", &[]),
     room("peer", &[&["address"]]),
     room("profile", &[&["protocol"]]),
@@ -39,7 +40,7 @@ const HOUSE: &[Room] = &[
     room("cli", &[LEAVES, DISK, MEANING, GROUND, SESSIONS, &["web"]]),
 ];
 
-const LEAVES: &[&str] = &["secret", "address", "protocol", "peer", "profile"];
+const LEAVES: &[&str] = &["secret", "address", "causes", "protocol", "peer", "profile"];
 /// How secrets lie on the disk.
 const DISK: &[&str] = &["disk"];
 const MEANING: &[&str] = &["proto", "config"];

@@ -8,6 +8,7 @@ use super::error::PasswordError;
 use super::refusals;
 use super::throttle::{Guess, Throttle};
 use super::verifier::{Challenged, Proven, Tags};
+use crate::causes::with_causes;
 use crate::peer::Who;
 use crate::proto::dialogue::Proof;
 use crate::proto::refusal::Refusal;
@@ -158,7 +159,7 @@ impl LocalCheck {
             if let Err(error) = store.touch_local_password(&used).await {
                 tracing::warn!(
                     account = used.account,
-                    cause = refusals::words(&error),
+                    cause = with_causes(&error),
                     "cannot note a login"
                 );
             }

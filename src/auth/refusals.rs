@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use super::error::SecretError;
+use crate::causes::with_causes;
 use crate::config::runtime::Proxy;
 use crate::proto::refusal::{Cause, Refusal};
 use crate::protocol::Protocol;
@@ -19,7 +20,7 @@ pub(super) fn too_many_guesses() -> Refusal {
 
 /// Not the client's fault, whatever its password was.
 pub(super) fn store_unreadable(account: &str, error: &(dyn Error + 'static)) -> Refusal {
-    let cause = words(error);
+    let cause = with_causes(error);
     tracing::error!(account, cause, "cannot check local passwords");
     let text = "the proxy cannot read its store; see its log";
     Refusal::new(Cause::ServerBug, LOCAL_PASSWORD, text)
@@ -49,7 +50,7 @@ pub(super) fn token_refused(provider: &str) -> Refusal {
 
 /// The client hears that it is not its fault; the log has the reason.
 pub(super) fn no_secret(account: &str, error: &SecretError) -> Refusal {
-    tracing::error!(account, cause = words(error), "no provider password");
+    tracing::error!(account, cause = with_causes(error), "no provider password");
     let text = "the proxy cannot get the provider's password; see its log";
     Refusal::new(Cause::ServerBug, "credential", text)
 }
@@ -57,21 +58,13 @@ pub(super) fn no_secret(account: &str, error: &SecretError) -> Refusal {
 /// The same for the proxy before the provider.
 pub(super) fn no_proxy_password(proxy: &Proxy, error: &SecretError) -> Refusal {
     let name = proxy.to_string();
-    tracing::error!(proxy = name, cause = words(error), "no proxy password");
+    tracing::error!(
+        proxy = name,
+        cause = with_causes(error),
+        "no proxy password"
+    );
     let text = format!("mailsluice cannot get its password for {name}; see its log");
     Refusal::new(Cause::ServerBug, "credential", text)
-}
-
-/// An error and its causes on one line.
-pub(super) fn words(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 /// The phase of refusals for the client's own fault.

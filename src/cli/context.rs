@@ -4,6 +4,7 @@ use std::io::{self, StdoutLock};
 
 use super::args::Global;
 use super::error::CliError;
+use crate::causes::with_causes;
 use crate::config::runtime::Config;
 use crate::config::{Flag, LoadRequest, Loaded, load, state_dir};
 use crate::net::NetError;
@@ -103,7 +104,7 @@ pub(crate) fn ports(loaded: &Loaded, errors: &[ServiceError]) -> CliError {
     let lines = errors.iter().map(|error| {
         let kind = error.source.io_kind();
         let problem = kind.and_then(|kind| loaded.cannot_listen(&error.listener, kind));
-        problem.map_or_else(|| super::with_causes(error), |p| p.to_string())
+        problem.map_or_else(|| with_causes(error), |p| p.to_string())
     });
     let lines = lines.collect::<Vec<_>>().join("\n");
     if errors

@@ -25,13 +25,14 @@ mod sign_in;
 mod sign_ins;
 mod status;
 
-use std::error::Error;
 use std::future::Future;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use serde::Serialize;
+
+use crate::causes::with_causes;
 
 use self::args::{Arguments, Command};
 use self::context::Context;
@@ -88,17 +89,6 @@ fn dispatch(arguments: Arguments) -> Result<Exit, CliError> {
 /// The error and everything that led to it, on standard error.
 fn report(error: &CliError) {
     let _ = writeln!(io::stderr(), "mailsluice: {}", with_causes(error));
-}
-
-/// The error and everything that led to it.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 /// Runs `task` on a runtime of its own, one thread a core.

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::abilities::KnownAbilities;
 use super::warm::Place;
 use super::way::Way;
+use crate::causes::with_causes;
 use crate::config::runtime::Endpoint;
 use crate::net::{ClientTlsConfigs, Dialler, NetError, ProxyError, Stream, handshake};
 use crate::proto::dialogue::{
@@ -291,18 +292,11 @@ impl From<NetError> for Failure {
             | NetError::Connect { .. }
             | NetError::Handshake { .. } => Cause::Unavailable,
         };
-        let mut text = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(error) = source {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            source = error.source();
-        }
         Self::fatal(Refusal::quoting(
             cause,
             error.phase(),
             "no connection to the provider",
-            text.as_bytes(),
+            with_causes(&error).as_bytes(),
         ))
     }
 }

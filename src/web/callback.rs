@@ -21,6 +21,7 @@ use url::Url;
 
 use crate::auth::oauth::{SignInError, Tokens};
 use crate::bridge::wire::{Patience, Stream, Wire, WireError};
+use crate::causes::with_causes;
 use crate::config::oauth::Client;
 use crate::proto::http::{Answer, HEAD_MAX, Request, escaped};
 use crate::proto::text::sanitise;
@@ -253,14 +254,7 @@ fn told(error: &SignInError) -> Answer {
 
 /// The error and what led to it, as one sentence for a person.
 pub(super) fn in_full(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    sanitise(text.as_bytes())
+    sanitise(with_causes(error).as_bytes())
 }
 
 fn problem(status: &'static str, text: &str) -> Answer {

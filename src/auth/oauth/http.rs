@@ -243,7 +243,7 @@ fn unavailable(url: &str, error: reqwest::Error) -> OAuthError {
     let what = if error.is_timeout() {
         format!("{host} did not answer in time")
     } else {
-        let words = crate::auth::refusals::words(&error.without_url());
+        let words = crate::causes::with_causes(&error.without_url());
         format!("cannot reach {host}: {words}")
     };
     OAuthError::Unavailable(what)

@@ -87,7 +87,7 @@ pub(super) fn of(answer: Result<Answer, OAuthError>, issuer: &str, sent: &[&Secr
 
 /// The outcome where no answer came, or no request could be made.
 pub(super) fn of_failure(error: &OAuthError) -> Outcome {
-    let why = crate::auth::refusals::words(error);
+    let why = crate::causes::with_causes(error);
     match error {
         OAuthError::Unavailable(_) | OAuthError::Interrupted | OAuthError::Store(_) => {
             Outcome::Transient {

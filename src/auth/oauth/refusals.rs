@@ -1,8 +1,8 @@
 //! What a login is told when there is no token for it. Never a wrong password: the client's own is right.
 
 use super::AccessToken;
-use crate::auth::refusals::words;
 use crate::auth::token::{Ask, Ended};
+use crate::causes::with_causes;
 use crate::config::oauth::Grant;
 use crate::proto::refusal::{Cause, Refusal};
 use crate::store::StoreError;
@@ -52,7 +52,7 @@ pub(super) fn too_slow(grant: &Grant) -> Refusal {
 pub(super) fn store(grant: &Grant, error: &StoreError) -> Refusal {
     tracing::error!(
         grant = grant.name,
-        cause = words(error),
+        cause = with_causes(error),
         "cannot keep tokens"
     );
     let text = "the proxy cannot use its store; see its log";

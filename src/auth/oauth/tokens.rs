@@ -176,7 +176,7 @@ impl Tokens {
             let now = SystemTime::now();
             return GrantState::Failing {
                 since: now,
-                why: crate::auth::refusals::words(&error),
+                why: crate::causes::with_causes(&error),
                 retry_at: now,
             };
         }
@@ -214,7 +214,7 @@ impl Tokens {
         if (sync || !slot.is_loaded())
             && let Err(error) = slot.sync(&self.core.store).await
         {
-            let cause = crate::auth::refusals::words(&error);
+            let cause = crate::causes::with_causes(&error);
             tracing::error!(grant = grant.name, cause, "cannot read tokens");
             return;
         }

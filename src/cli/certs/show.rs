@@ -9,10 +9,11 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::now;
+use crate::causes::with_causes;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
-use crate::cli::{print_json, with_causes};
+use crate::cli::print_json;
 use crate::config::runtime::{CertificateSource, Config, Listener, ListenerTls};
 use crate::net::certificates::{CertificateError, Facts, Folder, Shown, describe};
 

@@ -40,6 +40,7 @@ pub(super) use self::own::read_key as read;
 pub use self::x509::Facts;
 use super::NetError;
 use super::tls::{Acceptor, provider};
+use crate::causes::with_causes;
 use crate::config::runtime::{CertificateFiles, CertificateSource, Config};
 use crate::protocol::Protocol;
 
@@ -290,14 +291,4 @@ fn place(source: &CertificateSource) -> String {
         CertificateSource::Generated => "our own".to_owned(),
         CertificateSource::Own(files) => files.certificate.display().to_string(),
     }
-}
-
-fn with_causes(error: &CertificateError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
