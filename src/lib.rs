@@ -27,16 +27,17 @@
 //! | [`cli`] | what a person types; the only code that prints |
 //!
 //! [`address`], [`causes`], [`peer`], [`profile`], [`protocol`] and [`secret`] are leaves that every folder may use,
-//! [`disk`] one for those that keep something on the disk. Imports run one way: `proto` and `config` know nobody but those leaves; `net`, `auth` and `store` use them and each other only through their front doors; `relay`
-//! and `bridge` stand on these; `web` and `cli` stand on top. `tests/boundaries.rs` holds this.
+//! [`disk`] one for those that keep something on the disk. Imports run one way: `proto` and `config` know nobody but those
+//! leaves; `net`, `auth` and `store` use them and each other only through their front doors; `relay` and `bridge` stand on
+//! these; `web` and `cli` stand on top. `tests/boundaries.rs` holds this.
 //!
 //! # The life of a session
 //!
 //! 1. [`net`] accepts and `relay::gate` spawns on the thread that has the fewest sessions; the accept loop does nothing
 //!    else. Where a listener asks whose program connects, or for whom, a task of its own asks before.
-//! 2. A [`proto::dialogue::Login`] greets the client, by the listener's [`profile`], and speaks for itself until it has a login attempt. Everything
-//!    before authentication is synthesised, never filtered from an upstream: the upstream is not known yet, which is
-//!    what lets one port serve every account and every provider.
+//! 2. A [`proto::dialogue::Login`] greets the client, by the listener's [`profile`], and speaks for itself until it has a
+//!    login attempt. Everything before authentication is synthesised, never filtered from an upstream: the upstream is not
+//!    known yet, which is what lets one port serve every account and every provider.
 //! 3. [`auth`] checks the local password and finds account and credential; a token is fresh already, as a rule, since
 //!    [`auth::oauth::Tokens`] renews it in the background.
 //! 4. `relay::warm` may have a session of the same account, server and credential that another client has left. Else
