@@ -200,9 +200,11 @@ impl Shown {
     }
 }
 
-fn covers(names: &[String], capability: &[u8]) -> bool {
+/// Whether one of `names` is the first word of `capability`, or, where it ends in `*`, the beginning of that.
+pub fn covers<N: AsRef<str>>(names: &[N], capability: &[u8]) -> bool {
     let word = capability.split(|&b| b == b' ').next().unwrap_or_default();
-    names.iter().any(|name| match name.strip_suffix('*') {
+    let mut names = names.iter().map(AsRef::as_ref);
+    names.any(|name: &str| match name.strip_suffix('*') {
         Some(start) => word
             .get(..start.len())
             .is_some_and(|begin| begin.eq_ignore_ascii_case(start.as_bytes())),

@@ -77,7 +77,7 @@ impl Accounts {
         let mut served = candidates
             .iter()
             .filter_map(|index| self.all.get(*index))
-            .filter(|account| lets_in(pin, account) && account.endpoints.contains_key(&protocol));
+            .filter(|account| account.is_let_in(pin) && account.endpoints.contains_key(&protocol));
         let only = served.next()?;
         served.next().is_none().then(|| only.clone())
     }
@@ -99,7 +99,7 @@ impl Accounts {
 
 /// `entry` is what the pin is held against: the account itself, or the catch-all entry it came from.
 fn served(account: Arc<Account>, entry: &Account, protocol: Protocol, pin: Option<&Pin>) -> Found {
-    if !lets_in(pin, entry) && !lets_in(pin, &account) {
+    if !entry.is_let_in(pin) && !account.is_let_in(pin) {
         Found::Unknown
     } else if account.endpoints.contains_key(&protocol) {
         Found::Account(account)
@@ -108,11 +108,14 @@ fn served(account: Arc<Account>, entry: &Account, protocol: Protocol, pin: Optio
     }
 }
 
-fn lets_in(pin: Option<&Pin>, account: &Account) -> bool {
-    match pin {
-        None => true,
-        Some(Pin::Account(address)) => *address == account.address,
-        Some(Pin::Provider(provider)) => *provider == account.provider,
+impl Account {
+    /// Whether a listener bound to `pin` serves it.
+    pub fn is_let_in(&self, pin: Option<&Pin>) -> bool {
+        match pin {
+            None => true,
+            Some(Pin::Account(address)) => *address == self.address,
+            Some(Pin::Provider(provider)) => *provider == self.provider,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::dialogue::ClientTls;
 use super::imap::codec::capability;
 use super::pop3::codec;
 use super::smtp::extensions;
-use crate::profile::{Mechanism, Profile, Quirk};
+use crate::profile::{Mechanism, Profile, Quirk, covers};
 use crate::protocol::Protocol;
 
 /// See the module.
@@ -92,17 +92,9 @@ impl Offer {
         may_promise: &'a [&str],
     ) -> impl Iterator<Item = String> + 'a {
         let shown = self.profile.shown(protocol);
-        let known = promised.iter().filter(move |capability| {
-            let word = capability.split(' ').next().unwrap_or_default();
-            may_promise.iter().any(|name| match name.strip_suffix('*') {
-                Some(start) => word
-                    .get(..start.len())
-                    .is_some_and(|begin| begin.eq_ignore_ascii_case(start)),
-                None => word.eq_ignore_ascii_case(name),
-            })
-        });
-        known
-            .filter(|capability| shown.admits(capability.as_bytes()))
+        promised
+            .iter()
+            .filter(move |it| covers(may_promise, it.as_bytes()) && shown.admits(it.as_bytes()))
             .cloned()
     }
 }

@@ -9,7 +9,7 @@ use arc_swap::ArcSwapOption;
 use super::abilities::{KnownAbilities, Server};
 use crate::auth::Authenticator;
 use crate::config::Found;
-use crate::config::runtime::{Account, AccountAuth, Config, Listener, Pin};
+use crate::config::runtime::{AccountAuth, Config, Listener};
 use crate::proto::offer::Offer;
 use crate::store::Challengeable;
 
@@ -34,7 +34,7 @@ impl ListenerOffer {
     pub(super) fn new(listener: &Listener, config: &Config) -> Self {
         let served = || {
             let all = config.accounts.all.iter();
-            all.filter(|account| serves(listener.pin.as_ref(), account))
+            all.filter(|account| account.is_let_in(listener.pin.as_ref()))
                 .filter_map(|account| Some((account, account.endpoints.get(&listener.protocol)?)))
         };
         let mut upstreams = HashSet::new();
@@ -100,14 +100,6 @@ fn everyone_can(challengeable: &Challengeable, listener: &Listener, config: &Con
         }
     }
     somebody
-}
-
-fn serves(pin: Option<&Pin>, account: &Account) -> bool {
-    match pin {
-        None => true,
-        Some(Pin::Account(address)) => *address == account.address,
-        Some(Pin::Provider(provider)) => *provider == account.provider,
-    }
 }
 
 /// What many providers have in common is little, and one of them is always asked for the first time.

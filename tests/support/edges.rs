@@ -17,7 +17,7 @@ async fn plain_text_on_a_tls_port_is_closed() {
     let house = House::build().await;
     for protocol in Protocol::ALL {
         let stage = stage(&house, protocol, "@ tls active\n").await;
-        let mut client = client(&stage).await;
+        let mut client = stage.client().await;
         client.send(b"a LOGIN anna wonderland\r\n").await;
         assert!(client.read_to_end().await, "{protocol}");
         let alert = client.got.first().is_none_or(|first| *first == TLS_ALERT);
@@ -30,7 +30,7 @@ async fn plain_text_on_a_tls_port_is_closed() {
 async fn plain_text_of_an_implicit_tls_upstream_is_no_greeting() {
     let house = House::build().await;
     let stage = stage(&house, Protocol::Imap, "").await;
-    let mut client = client(&stage).await;
+    let mut client = stage.client().await;
     client.send(b"a LOGIN anna wonderland\r\n").await;
     let (tcp, _) = stage.upstream.accept().await.expect("a connection");
     let mut upstream = Peer::new(tcp).expect("a connection");
@@ -56,7 +56,7 @@ async fn off_the_loopback_a_login_waits_for_starttls() {
     let stage = house.stage_on(Ipv4Addr::UNSPECIFIED, &transcript).await;
     let mut stage = stage.expect("a stage");
     stage.address.set_ip(Ipv4Addr::LOCALHOST.into());
-    let mut client = client(&stage).await;
+    let mut client = stage.client().await;
     client.send(b"a LOGIN anna wonderland\r\n").await;
     until(&mut client, "a NO [PRIVACYREQUIRED] ").await;
     client.send(b"b STARTTLS\r\n").await;
@@ -89,12 +89,9 @@ async fn what_an_upstream_can_do_is_asked_once() {
     let house = House::build().await;
     let stage = stage(&house, Protocol::Imap, "").await;
     for asks in [true, false] {
-        let mut client = client(&stage).await;
+        let mut client = stage.client().await;
         client.send(b"a LOGIN anna wonderland\r\n").await;
-        let accepted = timeout(PATIENCE, stage.upstream.accept()).await;
-        let (tcp, _) = accepted.expect("in time").expect("a connection");
-        let mut upstream = Peer::new(tcp).expect("a connection");
-        upstream.accept_tls(&stage.acceptor).await.expect("TLS");
+        let mut upstream = stage.upstream().await;
         upstream.send(b"* OK up\r\n").await;
         if asks {
             until(&mut upstream, "m1 CAPABILITY").await;
@@ -119,7 +116,7 @@ fn commands_do_not_prolong_the_time_before_login() {
     ] {
         let ended = with_a_still_clock(async |house| {
             let stage = stage(house, protocol, "").await;
-            let mut client = client(&stage).await;
+            let mut client = stage.client().await;
             client.read_until(1).await;
             let name = client.name();
             for _ in 0..3 {
@@ -141,10 +138,6 @@ async fn stage(house: &House, protocol: Protocol, settings: &str) -> Stage {
     let parsed = Transcript::parse(Path::new("edges"), protocol, settings).ok();
     let transcript = parsed.expect("settings");
     house.stage(&transcript).await.expect("a stage")
-}
-
-async fn client(stage: &Stage) -> Peer {
-    Peer::dial(stage.address).await.expect("the service")
 }
 
 /// RFC 8446 section 5.1.

@@ -6,9 +6,8 @@ use mailsluice::profile::builtin;
 use mailsluice::protocol::Protocol;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::time::timeout;
 
-use super::peer::{PATIENCE, Peer};
+use super::peer::Peer;
 use super::stage::{House, Stage};
 use super::transcript::Transcript;
 
@@ -75,7 +74,7 @@ async fn a_digest_of_the_wrong_password_is_a_wrong_password() {
     house
         .add("anna@example.org", tablet, "through-the-glass")
         .await;
-    let mut client = client(&stage).await;
+    let mut client = stage.client().await;
     client.send(b"a AUTHENTICATE CRAM-MD5\r\n").await;
     hear(&mut client, "+ ").await;
     // anna, and a digest of nothing in particular.
@@ -116,7 +115,7 @@ async fn the_profile_of_the_password_comes_before_that_of_the_account_and_the_li
 
 /// The capability list that a new client is greeted with.
 async fn greeting(stage: &Stage) -> String {
-    let mut client = client(stage).await;
+    let mut client = stage.client().await;
     let told = hear(&mut client, "\r\n").await;
     let list = told
         .split_once("[CAPABILITY ")
@@ -126,14 +125,11 @@ async fn greeting(stage: &Stage) -> String {
 
 /// Logs in at an upstream that names `capabilities`, and goes. What the client was told.
 async fn log_in(stage: &Stage, password: &str, capabilities: &str) -> String {
-    let mut client = client(stage).await;
+    let mut client = stage.client().await;
     client
         .send(format!("a LOGIN anna {password}\r\n").as_bytes())
         .await;
-    let accepted = timeout(PATIENCE, stage.upstream.accept()).await;
-    let (tcp, _) = accepted.expect("in time").expect("a connection");
-    let mut upstream = Peer::new(tcp).expect("a connection");
-    upstream.accept_tls(&stage.acceptor).await.expect("TLS");
+    let mut upstream = stage.upstream().await;
     upstream
         .send(b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] up\r\n")
         .await;
@@ -155,10 +151,6 @@ async fn hear(peer: &mut Peer, text: &str) -> String {
         peer.read_until(before + 1).await;
         assert!(peer.got.len() > before, "no {text:?} in {told:?}");
     }
-}
-
-async fn client(stage: &Stage) -> Peer {
-    Peer::dial(stage.address).await.expect("the service")
 }
 
 async fn stage(house: &House, protocol: Protocol) -> Stage {

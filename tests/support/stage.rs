@@ -23,8 +23,10 @@ use mailsluice::relay::{Service, Workers};
 use mailsluice::secret::Secret;
 use mailsluice::store::Store;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use super::ends::Ends;
+use super::peer::{PATIENCE, Peer};
 use super::script::{WRONG_IN_FILE, due};
 use super::transcript::{Credential, Expected, Settings, Transcript};
 
@@ -49,6 +51,20 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
+    /// A client of the service.
+    pub(crate) async fn client(&self) -> Peer {
+        Peer::dial(self.address).await.expect("the service")
+    }
+
+    /// The upstream's side of a connection that the service makes, under TLS.
+    pub(crate) async fn upstream(&self) -> Peer {
+        let accepted = timeout(PATIENCE, self.upstream.accept()).await;
+        let (tcp, _) = accepted.expect("in time").expect("a connection");
+        let mut upstream = Peer::new(tcp).expect("a connection");
+        upstream.accept_tls(&self.acceptor).await.expect("TLS");
+        upstream
+    }
+
     /// The service reads its configuration anew, in which the account is another.
     pub(crate) fn change_account(&mut self, change: impl FnOnce(&mut Account)) {
         let service = self.service.as_mut().expect("it runs");

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use mailsluice::protocol::Protocol;
 use tokio::net::TcpStream;
-use tokio::time::{advance, timeout};
+use tokio::time::advance;
 
 use super::clock::with_a_still_clock;
-use super::peer::{PATIENCE, Peer};
+use super::peer::Peer;
 use super::stage::{House, Stage, WAITS};
 use super::transcript::Transcript;
 
@@ -21,7 +21,7 @@ async fn the_next_login_takes_over_the_session_and_sees_nothing_of_the_last() {
     let stage = stage(&house, Protocol::Imap).await;
     let mut upstream = first_client(&stage).await;
     upstream.send(b"* 5 EXISTS\r\nm0 OK unselected\r\n").await;
-    let mut second = client(&stage).await;
+    let mut second = stage.client().await;
     hear(&mut second, "ready\r\n").await;
     say(&mut second, "x LOGIN anna wonderland\r\n").await;
     hear(&mut second, &format!("x OK {LIST} Logged in\r\n")).await;
@@ -40,7 +40,7 @@ async fn smtp_clients_send_one_after_the_other_on_one_session() {
     let stage = stage(&house, Protocol::Smtp).await;
     let mut upstream = None;
     for number in 0..3 {
-        let mut client = client(&stage).await;
+        let mut client = stage.client().await;
         say(&mut client, "EHLO old\r\n").await;
         hear(&mut client, "250 AUTH PLAIN LOGIN\r\n").await;
         say(&mut client, "AUTH PLAIN AGFubmEAd29uZGVybGFuZA==\r\n").await;
@@ -75,7 +75,7 @@ async fn a_wrong_local_password_is_wrong_while_a_session_waits() {
     let stage = stage(&house, Protocol::Imap).await;
     let mut upstream = first_client(&stage).await;
     upstream.send(b"m0 OK unselected\r\n").await;
-    let mut guessing = client(&stage).await;
+    let mut guessing = stage.client().await;
     say(&mut guessing, "x LOGIN anna wonderlanD\r\n").await;
     hear(&mut guessing, "x NO [AUTHENTICATIONFAILED]").await;
     say(&mut guessing, "y LOGIN bob wonderland\r\n").await;
@@ -116,7 +116,7 @@ async fn a_session_that_cannot_be_put_right_is_given_to_nobody() {
     let stage = stage(&house, Protocol::Imap).await;
     let mut upstream = first_client(&stage).await;
     // Whoever asks while the reset is under way gets a session of its own.
-    let mut second = client(&stage).await;
+    let mut second = stage.client().await;
     say(&mut second, "x LOGIN anna wonderland\r\n").await;
     upstream.send(b"m0 NO no\r\n").await;
     hear(&mut upstream, "m0 LOGOUT\r\n").await;
@@ -147,7 +147,7 @@ async fn another_password_upstream_is_another_session() {
     let mut upstream = first_client(&stage).await;
     upstream.send(b"m0 OK unselected\r\n").await;
     house.change_app_password("app-secret-2");
-    let mut second = client(&stage).await;
+    let mut second = stage.client().await;
     say(&mut second, "x LOGIN anna wonderland\r\n").await;
     let other = imap_login(&stage).await;
     let said = text(&other);
@@ -165,7 +165,7 @@ fn a_session_that_nobody_wants_in_time_is_told_goodbye() {
         let mut upstream = first_client(&stage).await;
         upstream.send(b"m0 OK unselected\r\n").await;
         // The reset is over when a login has been served by the session, and the next client has left it again.
-        let mut second = client(&stage).await;
+        let mut second = stage.client().await;
         say(&mut second, "x LOGIN anna wonderland\r\n").await;
         hear(&mut second, &format!("x OK {LIST}")).await;
         leave(&stage, &mut second, "y LOGOUT\r\n").await;
@@ -183,7 +183,7 @@ fn a_session_that_nobody_wants_in_time_is_told_goodbye() {
 
 /// A client that selects a mailbox and logs out, and the upstream, which has been asked to put it right.
 async fn first_client(stage: &Stage) -> Peer {
-    let mut client = client(stage).await;
+    let mut client = stage.client().await;
     say(&mut client, "a LOGIN anna wonderland\r\n").await;
     let mut upstream = imap_login(stage).await;
     hear(&mut client, &format!("a OK {LIST} Logged in\r\n")).await;
@@ -213,7 +213,7 @@ async fn leave(stage: &Stage, client: &mut Peer, goodbye: &str) {
 
 /// A login that the upstream is asked about; what the client was told.
 async fn cold_login(stage: &Stage) -> String {
-    let mut client = client(stage).await;
+    let mut client = stage.client().await;
     say(&mut client, "x LOGIN anna wonderland\r\n").await;
     let _upstream = imap_login(stage).await;
     hear(&mut client, &format!("x OK {LIST} Logged in\r\n")).await;
@@ -222,7 +222,7 @@ async fn cold_login(stage: &Stage) -> String {
 
 /// The upstream's side of a login.
 async fn imap_login(stage: &Stage) -> Peer {
-    let mut upstream = accepted(stage).await;
+    let mut upstream = stage.upstream().await;
     upstream
         .send(b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] up\r\n")
         .await;
@@ -235,7 +235,7 @@ async fn imap_login(stage: &Stage) -> Peer {
 }
 
 async fn smtp_login(stage: &Stage) -> Peer {
-    let mut upstream = accepted(stage).await;
+    let mut upstream = stage.upstream().await;
     upstream.send(b"220 mx ESMTP\r\n").await;
     hear(&mut upstream, "EHLO sluice.test\r\n").await;
     upstream
@@ -244,14 +244,6 @@ async fn smtp_login(stage: &Stage) -> Peer {
     hear(&mut upstream, "AUTH PLAIN ").await;
     hear(&mut upstream, "\r\n").await;
     upstream.send(b"235 in\r\n").await;
-    upstream
-}
-
-async fn accepted(stage: &Stage) -> Peer {
-    let accepted = timeout(PATIENCE, stage.upstream.accept()).await;
-    let (tcp, _) = accepted.expect("in time").expect("a connection");
-    let mut upstream = Peer::new(tcp).expect("a connection");
-    upstream.accept_tls(&stage.acceptor).await.expect("TLS");
     upstream
 }
 
@@ -294,8 +286,4 @@ async fn stage(house: &House, protocol: Protocol) -> Stage {
     let transcript = parsed.expect("settings");
     let stage = house.stage_on(Ipv4Addr::LOCALHOST, &transcript).await;
     stage.expect("a stage")
-}
-
-async fn client(stage: &Stage) -> Peer {
-    Peer::dial(stage.address).await.expect("the service")
 }

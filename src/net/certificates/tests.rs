@@ -18,6 +18,12 @@ struct Scene {
 }
 
 impl Scene {
+    /// When the authority's time is over; it is made if there is none.
+    fn authority_ends(&self) -> OffsetDateTime {
+        let authority = self.folder.authority(&usual(), now()).unwrap();
+        authority.facts.not_after
+    }
+
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::at(root.path());
@@ -102,12 +108,7 @@ fn a_certificate_is_renewed_a_month_before_its_end_and_not_sooner() {
 #[test]
 fn what_cannot_be_longer_is_not_renewed_over_and_over() {
     let state = Scene::new();
-    let end = state
-        .folder
-        .authority(&usual(), now())
-        .unwrap()
-        .facts
-        .not_after;
+    let end = state.authority_ends();
     let last = state
         .folder
         .keep(&usual(), end - Duration::days(3))
@@ -156,12 +157,7 @@ fn a_name_that_the_authority_may_not_vouch_for_is_left_out_and_told() {
 #[test]
 fn the_end_of_the_authority_is_told_half_a_year_before() {
     let state = Scene::new();
-    let end = state
-        .folder
-        .authority(&usual(), now())
-        .unwrap()
-        .facts
-        .not_after;
+    let end = state.authority_ends();
     let before = |days| {
         let then = end - Duration::days(days);
         generated(&state.folder, &usual(), then).unwrap().complaint

@@ -26,12 +26,8 @@ pub(super) fn fetchmail_answers_challenges(target: &Target) {
 pub(super) fn curl_answers_challenges(target: &Target) {
     target.mailbox.seed("", [MESSAGE.as_bytes()]);
     let desk = Desk::new();
-    let login = format!("{}:{}", target.user, target.password);
-    let curl = |options: &str, arguments: &[&str]| {
-        let mut curl = desk.program("curl");
-        curl.args(["-sS", "-m", "60", "-u", &login, "--login-options", options]);
-        desk.run(curl.args(arguments))
-    };
+    let curl =
+        |options: &str, arguments: &[&str]| senders::curl_with(&desk, target, options, arguments);
     let imap = format!("imap://{}/INBOX;MAILINDEX=1", target.imap);
     let pop3 = format!("pop3://{}/1", target.pop3);
     for (options, url) in [

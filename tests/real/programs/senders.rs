@@ -39,7 +39,7 @@ pub(super) fn curl_lists_fetches_and_sends(target: &Target) {
 /// curl takes whatever is offered, so that each profile shows whether it can be lived with.
 #[test]
 fn every_profile_serves_a_program_that_takes_what_is_offered() {
-    for profile in PROFILES {
+    for profile in mailsluice::profile::names() {
         let target = Target::in_profile(Route::Implicit, profile);
         curl_lists_fetches_and_sends(&target);
         let target = Target::recoverable(profile);
@@ -47,26 +47,23 @@ fn every_profile_serves_a_program_that_takes_what_is_offered() {
     }
 }
 
-/// Those that come with the program.
-const PROFILES: [&str; 7] = [
-    "modern",
-    "cclient",
-    "outlook",
-    "outlook-express",
-    "ancient",
-    "device",
-    "strict",
-];
+/// What curl prints that logs in by these options.
+pub(super) fn curl_with(
+    desk: &Desk,
+    target: &Target,
+    options: &str,
+    arguments: &[&str],
+) -> Vec<u8> {
+    let login = format!("{}:{}", target.user, target.password);
+    let mut curl = desk.program("curl");
+    curl.args(["-sS", "-m", "60", "-u", &login, "--login-options", options]);
+    desk.run(curl.args(arguments))
+}
 
 pub(super) fn curl_logs_in_with_each_mechanism(target: &Target) {
     target.mailbox.seed("", [MESSAGE.as_bytes()]);
     let desk = Desk::new();
-    let login = format!("{}:{}", target.user, target.password);
-    let curl = |options: &str, arguments: &[&str]| {
-        let mut curl = desk.program("curl");
-        curl.args(["-sS", "-m", "60", "-u", &login, "--login-options", options]);
-        desk.run(curl.args(arguments))
-    };
+    let curl = |options: &str, arguments: &[&str]| curl_with(&desk, target, options, arguments);
     let imap = format!("imap://{}/INBOX;MAILINDEX=1", target.imap);
     // What is offered on a plain port is LOGIN, the mechanism, the command, and USER and PASS.
     for options in ["AUTH=LOGIN", "AUTH=*"] {
